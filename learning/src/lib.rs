@@ -1,0 +1,8 @@
+//! What is learned: rewards, advantages, losses, updates.
+//!
+//! Invariant: pure. Nothing here sees a clock, a thread, a socket, a file or actix; time, randomness and paths are
+//! arguments.
+
+pub mod stages;
+
+pub use understudy_model::rng;

@@ -1,0 +1,14 @@
+//! One type a stage: `Question` → `Prompt` → `Rollout` → `ScoredRollout`, and `Feedback` beside them.
+//!
+//! Invariant: these are plain values. No tensor, no lock, no channel and no "not yet" lives in them, so that each can
+//! be written to disk, compared and sent between threads.
+
+mod feedback;
+mod question;
+mod rollout;
+
+pub use feedback::{Feedback, FeedbackError, FeedbackKind};
+pub use question::{Author, Question};
+pub use rollout::{
+    AnswerId, Finish, PolicyVersion, Prompt, RewardVersion, Rollout, Sampling, ScoredRollout, TrunkStates, VersionSpan,
+};
