@@ -3,6 +3,10 @@
 //! Invariant: pure. Nothing here sees a clock, a thread, a socket, a file or actix; time, randomness and paths are
 //! arguments.
 
+pub mod error;
 pub mod stages;
+pub mod state;
 
+pub use error::LearningError;
+pub use state::LearnerState;
 pub use understudy_model::rng;
