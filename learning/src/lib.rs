@@ -4,6 +4,8 @@
 //! arguments.
 
 pub mod error;
+pub mod gold;
+pub mod reward;
 pub mod stages;
 pub mod state;
 
