@@ -1,1 +1,8 @@
-//! The program.
+//! The program: command line, configuration, question sources, HTTP, telemetry.
+//!
+//! Invariant: decisions about learning live in `understudy-learning`, decisions about when in `understudy-actors`; here
+//! is only what connects them to the outside.
+
+pub mod cli;
+pub mod config;
+pub mod telemetry;

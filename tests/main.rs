@@ -1,2 +1,3 @@
-//! Integration tests.
-fn main() {}
+//! The integration tests, in one binary: what holds for the tree as a whole and for the program as it runs.
+
+mod tidy;

@@ -1,0 +1,38 @@
+# Two commands are all a fresh machine needs: `make demo` and `make test`.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test bench ci clean
+SHELL := bash
+DEMO ?=
+BENCH ?=
+
+help:
+	@echo 'make demo    set up, build, and watch the loop learn: built-in questions, simulated people (Ctrl-C drains;'
+	@echo '             run it again and it goes on; DEMO="--updates 20" passes flags on)'
+	@echo 'make test    set up, build, run all tests'
+	@echo 'make setup   fetch libtorch and the default model into .libtorch/ and .models/ (once; resumable)'
+	@echo 'make bench   measure tokens a second and the phases of an update, as JSON (BENCH="..." passes flags on)'
+	@echo 'make ci      everything that must hold before a change lands'
+	@echo 'make clean   remove what was built and what the demo wrote; keeps what setup fetched'
+
+setup:
+	@scripts/setup.sh
+
+demo: setup
+	@cargo run --release --locked -- demo $(DEMO)
+
+# nextest where it is installed, cargo otherwise: the same tests, and the documentation's examples either way.
+test: setup
+	@if cargo nextest --version >/dev/null 2>&1; \
+	then cargo nextest run --workspace --locked; \
+	else cargo test --workspace --locked --lib --bins --tests --examples; fi
+	@cargo test --workspace --locked --doc --quiet
+
+bench: setup
+	@cargo run --release --locked --quiet -- bench $(BENCH)
+
+ci:
+	@.ci/run
+
+clean:
+	@cargo clean
+	@rm -rf data/demo

@@ -1,0 +1,157 @@
+//! What a configuration must satisfy as a whole.
+//!
+//! Invariant: each rule names the key that has to change, the value it has and what would be right.
+
+use super::{ConfigError, Loaded, Origin, SourceKind};
+
+/// Checks `loaded` against itself.
+pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
+    let config = &loaded.config;
+    let rule = |holds: bool, key: &str, remedy: &str| match holds {
+        true => Ok(()),
+        false => Err(ConfigError::Invalid {
+            place: loaded.origins.get(key).unwrap_or(&Origin::BuiltIn).to_string(),
+            key: key.to_owned(),
+            value: loaded.values.get(key).map_or_else(String::new, ToString::to_string),
+            remedy: remedy.to_owned(),
+        }),
+    };
+    let positive = |value: f64| value.is_finite() && value > 0.0;
+
+    rule(config.model.trainable_layers >= 1, "model.trainable_layers", "let at least 1 layer learn")?;
+
+    let g = &config.generation;
+    rule(g.max_sequences >= 1, "generation.max_sequences", "allow at least 1 answer at a time")?;
+    rule(g.max_waiting >= 1, "generation.max_waiting", "allow at least 1 waiting request")?;
+    rule(g.prefill_chunk >= 1, "generation.prefill_chunk", "prefill at least 1 token between steps")?;
+    rule(
+        positive(g.temperature) && g.temperature <= 10.0,
+        "generation.temperature",
+        "give a number above 0, up to 10",
+    )?;
+    rule(g.top_p > 0.0 && g.top_p <= 1.0, "generation.top_p", "give a number above 0, up to 1")?;
+    rule(g.max_tokens >= 1, "generation.max_tokens", "allow at least 1 token")?;
+    rule(g.max_context > g.max_tokens, "generation.max_context", "make it larger than generation.max_tokens")?;
+    rule(g.samples_per_prompt >= 1, "generation.samples_per_prompt", "ask for at least 1 answer")?;
+    let fits = g.samples_per_prompt <= g.max_sequences;
+    rule(fits, "generation.samples_per_prompt", "make it at most generation.max_sequences")?;
+
+    let source = &config.source;
+    let needs_file = matches!(source.kind, SourceKind::StackExchange | SourceKind::Jsonl);
+    let has_file = !source.path.as_os_str().is_empty();
+    rule(!needs_file || has_file, "source.path", "name the file that source.kind reads")?;
+    rule(source.rate >= 0.0 && source.rate.is_finite(), "source.rate", "give 0 (unlimited) or questions a second")?;
+    rule((0.0..1.0).contains(&source.held_out), "source.held_out", "give a share from 0 to below 1")?;
+
+    let http = &config.http;
+    let loopback = http.bind.ip().is_loopback();
+    rule(
+        loopback,
+        "http.bind",
+        "only loopback (127.0.0.1 or [::1]) is served for now, since nothing is authenticated",
+    )?;
+    rule(http.max_body_bytes >= 1024, "http.max_body_bytes", "allow at least 1024 bytes")?;
+    rule(http.max_connections >= 1, "http.max_connections", "allow at least 1 connection")?;
+    rule(positive(http.body_timeout_s), "http.body_timeout_s", "give seconds above 0")?;
+    rule(positive(http.chat_timeout_s), "http.chat_timeout_s", "give seconds above 0")?;
+    rule(positive(http.feedback_timeout_s), "http.feedback_timeout_s", "give seconds above 0")?;
+    rule(positive(http.keep_alive_s), "http.keep_alive_s", "give seconds above 0")?;
+
+    rule(config.checkpoint.every_updates >= 1, "checkpoint.every_updates", "write one at least every so many updates")?;
+    rule(config.checkpoint.keep_last >= 1, "checkpoint.keep_last", "keep at least the newest")?;
+    rule(config.store.max_answers >= 1, "store.max_answers", "keep at least 1 answer")?;
+    rule(config.store.max_answer_bytes >= 1 << 20, "store.max_answer_bytes", "allow at least 1048576 bytes")?;
+    rule(config.store.max_feedback >= 1, "store.max_feedback", "keep at least 1 event")?;
+    rule(config.store.queue >= 1, "store.queue", "allow at least 1 waiting write")?;
+    rule((1..=256).contains(&config.threads.intra_op), "threads.intra_op", "give 1 to 256 threads")?;
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.log.filter);
+    rule(filter.is_ok(), "log.filter", "give a level (error, warn, info, debug, trace) or target=level, by commas")?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::{Layers, Origin};
+
+    fn load(text: &str) -> Result<crate::config::Loaded, String> {
+        let mut layers = Layers::built_in();
+        layers.text(Path::new("my.toml"), text).and_then(|()| layers.finish()).map_err(|error| error.to_string())
+    }
+
+    fn check(text: &str, wanted: &str) {
+        assert_eq!(load(text).expect_err(text), wanted);
+    }
+
+    #[test]
+    fn the_defaults_satisfy_every_rule() {
+        assert_eq!(load("").expect("the defaults are right").config.generation.max_tokens, 64);
+    }
+
+    #[test]
+    fn an_unknown_key_is_one_sentence_with_line_column_and_the_nearest_key() {
+        check(
+            "[generation]\nmax_tokens = 5\n  temprature = 1\n",
+            "my.toml, line 3, column 3: unknown key 'generation.temprature'; did you mean 'generation.temperature'?",
+        );
+        check("[modle]\npath = 'x'\n", "my.toml, line 1, column 2: unknown key 'modle'; did you mean 'model'?");
+        check(
+            "zzz = 1\n",
+            "my.toml, line 1, column 1: unknown key 'zzz'; run 'understudy config show' for the valid keys",
+        );
+    }
+
+    #[test]
+    fn a_wrong_type_a_wrong_word_and_broken_toml_name_their_place() {
+        check(
+            "[log]\nfilter = 3\n",
+            "my.toml, line 2, column 1: 'log.filter' is a whole number but must be a string; see config/default.toml \
+             for an example",
+        );
+        check(
+            "[model]\ndevice = 'tpu'\n",
+            "my.toml, line 2, column 1: 'model.device' is \"tpu\"; unknown variant `tpu`, expected one of `auto`, \
+             `cpu`, `cuda`",
+        );
+        let broken = load("[model\n").expect_err("no closing bracket");
+        assert!(broken.starts_with("my.toml, line 1, column 7: not valid TOML: "), "{broken}");
+    }
+
+    #[test]
+    fn values_that_contradict_each_other_name_the_key_to_change() {
+        check(
+            "[source]\nkind = 'jsonl'\n",
+            "config/default.toml: 'source.path' is \"\"; name the file that source.kind reads",
+        );
+        check(
+            "[http]\nbind = '0.0.0.0:80'\n",
+            "my.toml, line 2, column 1: 'http.bind' is \"0.0.0.0:80\"; only loopback (127.0.0.1 or [::1]) is served \
+             for now, since nothing is authenticated",
+        );
+        check(
+            "[generation]\nsamples_per_prompt = 17\n",
+            "my.toml, line 2, column 1: 'generation.samples_per_prompt' is 17; make it at most \
+             generation.max_sequences",
+        );
+    }
+
+    #[test]
+    fn environment_wins_over_the_file_and_flags_over_both() {
+        let mut layers = Layers::built_in();
+        layers.text(Path::new("f"), "[generation]\nmax_tokens = 5\ntemperature = 1\n").unwrap();
+        let variables =
+            [("UNDERSTUDY__GENERATION__MAX_TOKENS".to_owned(), "6".to_owned()), ("HOME".into(), "/".into())];
+        layers.environment(variables.into_iter()).unwrap();
+        layers.set("data.dir", "7", Origin::Flag("--data-dir".into())).unwrap();
+        let loaded = layers.finish().unwrap();
+        assert_eq!(loaded.config.generation.max_tokens, 6);
+        assert_eq!(loaded.config.generation.temperature, 1.0);
+        assert_eq!(loaded.config.data.dir, Path::new("7"));
+        let mut layers = Layers::built_in();
+        let wrong = layers.environment([("UNDERSTUDY__PPO_".to_owned(), "1".to_owned())].into_iter());
+        assert!(
+            wrong.unwrap_err().to_string().starts_with("environment variable UNDERSTUDY__PPO_: unknown key 'ppo_'")
+        );
+    }
+}

@@ -1,0 +1,224 @@
+//! The configuration, parsed once and checked against itself: the rest of the program sees only [`Config`].
+//!
+//! Invariant: every key stands in `config/default.toml`, which is also the schema that user files are checked against;
+//! nothing here has a second default in code.
+
+mod check;
+mod error;
+mod layers;
+mod schema;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use error::ConfigError;
+pub use layers::{Layers, Loaded, Origin};
+pub use schema::{DEFAULT_TOML, Schema};
+
+/// Everything that can be configured.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Seed of every random stream.
+    pub seed: u64,
+    /// Where state lives.
+    pub data: Data,
+    /// What speaks.
+    pub model: Model,
+    /// How it speaks.
+    pub generation: Generation,
+    /// How the policy learns.
+    pub ppo: toml::Table,
+    /// How the reward model learns.
+    pub reward: toml::Table,
+    /// Where questions come from.
+    pub source: Source,
+    /// Simulated people.
+    pub annotators: toml::Table,
+    /// The HTTP face.
+    pub http: Http,
+    /// What is written when.
+    pub checkpoint: Checkpoint,
+    /// Replay buffers and journal.
+    pub store: Store,
+    /// What is logged.
+    pub log: Log,
+    /// Threads of libtorch.
+    pub threads: Threads,
+}
+
+/// `[data]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// The data directory.
+    pub dir: PathBuf,
+}
+
+/// `[model]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// Folder or GGUF file.
+    pub path: PathBuf,
+    /// Upper layers that learn.
+    pub trainable_layers: usize,
+    /// Where tensors live.
+    pub device: DeviceChoice,
+}
+
+/// Which device to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceChoice {
+    /// CUDA when present, else CPU.
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The first GPU, or an error.
+    Cuda,
+}
+
+/// `[generation]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Generation {
+    /// Answers decoded at the same time.
+    pub max_sequences: usize,
+    /// Tokens of prompt and answer together.
+    pub max_context: usize,
+    /// Requests that may wait.
+    pub max_waiting: usize,
+    /// Prompt tokens between two decode steps.
+    pub prefill_chunk: usize,
+    /// Softmax temperature.
+    pub temperature: f64,
+    /// Nucleus.
+    pub top_p: f64,
+    /// Longest answer.
+    pub max_tokens: usize,
+    /// Answers to a training question.
+    pub samples_per_prompt: usize,
+    /// What running answers do at a publication.
+    pub on_swap: OnSwap,
+    /// System message, or empty.
+    pub system: String,
+}
+
+/// What a running answer does when new weights arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnSwap {
+    /// Go on with the new weights, spans recorded.
+    Continue,
+    /// New weights wait until the running answers are done.
+    FinishFirst,
+}
+
+/// `[source]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// Which kind.
+    pub kind: SourceKind,
+    /// Its file.
+    pub path: PathBuf,
+    /// Questions a second at most; 0 is unlimited.
+    pub rate: f64,
+    /// Begin again at the end.
+    pub repeat: bool,
+    /// Share never trained on.
+    pub held_out: f64,
+}
+
+/// Kinds of question source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceKind {
+    /// Only what people ask over HTTP.
+    None,
+    /// The built-in questions.
+    Sample,
+    /// A `Posts.xml`.
+    StackExchange,
+    /// One JSON object a line.
+    Jsonl,
+}
+
+/// `[http]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    /// Address to listen on; loopback.
+    pub bind: SocketAddr,
+    /// Largest body.
+    pub max_body_bytes: usize,
+    /// Seconds for a body to arrive.
+    pub body_timeout_s: f64,
+    /// Seconds for a chat answer.
+    pub chat_timeout_s: f64,
+    /// Seconds for an acknowledgement.
+    pub feedback_timeout_s: f64,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// Seconds between keep-alive comments.
+    pub keep_alive_s: f64,
+}
+
+/// `[checkpoint]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Checkpoint {
+    /// Updates between two checkpoints.
+    pub every_updates: u64,
+    /// Newest to keep.
+    pub keep_last: usize,
+    /// Every k-th is kept for good; 0 none.
+    pub keep_every: u64,
+}
+
+/// `[store]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Store {
+    /// Most answers in the replay buffer.
+    pub max_answers: u64,
+    /// Most bytes of answers.
+    pub max_answer_bytes: u64,
+    /// Most feedback events in the replay buffer.
+    pub max_feedback: u64,
+    /// Waiting writes.
+    pub queue: usize,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// A tracing filter.
+    pub filter: String,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// Readable on a terminal, else JSON.
+    Auto,
+    /// Readable.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[threads]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Threads {
+    /// Threads of one libtorch operation.
+    pub intra_op: i32,
+}
