@@ -2,15 +2,25 @@
 //!
 //! Invariant: pure but for reading and writing weight files. Nothing here sees a clock, a thread, a socket or actix.
 
+pub mod branch;
 pub mod config;
 pub mod error;
+pub mod heads;
+pub(crate) mod layers;
+pub mod logprobs;
 pub mod rng;
-#[cfg(test)]
-mod testing;
+pub mod testing;
 pub mod text;
+pub mod transformer;
+pub mod trunk;
 pub mod weights;
 
+pub use branch::Branch;
 pub use config::{Activation, Family, ModelConfig, Rope, RopeScaling};
 pub use error::ModelError;
+pub use heads::{HeadInit, ScalarBranch, ScalarHead};
+pub use logprobs::{TokenLogprobs, backward_from, backward_through_head, token_logprobs};
 pub use text::{Message, TextCodec, TextStream};
+pub use transformer::build;
+pub use trunk::{Trunk, trunk_states};
 pub use weights::Weights;

@@ -67,6 +67,12 @@ impl Stream {
         ((u128::from(self.next_u64()) * n as u128) >> 64) as usize
     }
 
+    /// Standard normal (Box and Muller 1958).
+    pub fn normal(&mut self) -> f64 {
+        let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
+        radius * (std::f64::consts::TAU * self.uniform()).cos()
+    }
+
     /// A random order of `0..n` (Fisher and Yates).
     pub fn permutation(&mut self, n: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..n).collect();
@@ -126,5 +132,20 @@ mod tests {
         let mean = (0..n).map(|_| stream.uniform()).sum::<f64>() / f64::from(n);
         // Standard error of the mean of U(0,1): 0.2887 / sqrt(n) = 0.00204; five of them.
         assert!((mean - 0.5).abs() < 0.0103, "{mean}");
+    }
+
+    #[test]
+    fn normal_has_mean_zero_and_variance_one() {
+        let mut stream = Stream::new(4, Purpose::Init, 0);
+        let n = 20_000;
+        let (mut sum, mut squares) = (0.0, 0.0);
+        for _ in 0..n {
+            let x = stream.normal();
+            sum += x;
+            squares += x * x;
+        }
+        // Standard errors: 1 / sqrt(n) = 0.0071 and sqrt(2 / n) = 0.01; five of each.
+        assert!((sum / f64::from(n)).abs() < 0.036, "{sum}");
+        assert!((squares / f64::from(n) - 1.0).abs() < 0.05, "{squares}");
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing here reads a file or a clock; a template is untrusted input and runs on bounded fuel.
 
+mod bytes;
 mod chat_template;
 mod codec;
 mod stream;
