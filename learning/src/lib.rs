@@ -5,7 +5,10 @@
 
 pub mod error;
 pub mod gold;
+pub mod optimiser;
+pub mod ppo;
 pub mod reward;
+pub mod schedule;
 pub mod stages;
 pub mod state;
 
