@@ -3,6 +3,7 @@
 //! Invariant: pure. Nothing here sees a clock, a thread, a socket, a file or actix; time, randomness and paths are
 //! arguments.
 
+pub mod annotators;
 pub mod error;
 pub mod gold;
 pub mod optimiser;

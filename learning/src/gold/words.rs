@@ -3,6 +3,7 @@
 //! Invariant: case, punctuation and common endings make no difference.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 /// Words that say nothing of a text's subject.
 const STOP_WORDS: &str = "a about after again all also am an and any are as at be because been before being between both \
@@ -11,6 +12,8 @@ const STOP_WORDS: &str = "a about after again all also am an and any are as at b
     once one only or other our out over own same she should so some such than that that's the their them then there \
     these they this those through to too under until up upon us very was we were what what's when where whether which \
     while who whom whose why will with without would you your yours";
+
+static STOPS: LazyLock<BTreeSet<&str>> = LazyLock::new(|| STOP_WORDS.split_whitespace().collect());
 
 /// Lower-case words: runs of letters and digits, apostrophes inside kept.
 pub(super) fn words(text: &str) -> Vec<String> {
@@ -22,8 +25,7 @@ pub(super) fn words(text: &str) -> Vec<String> {
 
 /// The stems of the words that are no stop words.
 pub(super) fn content_stems(text: &str) -> BTreeSet<String> {
-    let is_stop = |word: &str| STOP_WORDS.split_whitespace().any(|stop| stop == word);
-    words(text).iter().filter(|word| !is_stop(word)).map(|word| stem(word)).collect()
+    words(text).iter().filter(|word| !STOPS.contains(word.as_str())).map(|word| stem(word)).collect()
 }
 
 /// Takes one common English ending off, as long as three letters stay. Light on purpose: "brewing", "brewed", "brews"

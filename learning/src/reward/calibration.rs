@@ -84,7 +84,7 @@ impl Tally {
             let confidence = outcome.probability.max(1.0 - outcome.probability);
             let correct = match outcome.probability {
                 p if p > 0.5 => 1.0,
-                p if p == 0.5 => 0.5,
+                0.5 => 0.5,
                 _ => 0.0,
             };
             let bin = (((confidence - 0.5) * 2.0 * BINS as f64) as usize).min(BINS - 1);

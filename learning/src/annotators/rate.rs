@@ -1,0 +1,169 @@
+//! What a member says of some answers to a question.
+//!
+//! Invariant: it sees only the texts. Answers with the same text are never compared with each other.
+
+use rand_distr::{Distribution, Gumbel};
+
+use super::member::{Annotator, Honesty};
+use crate::gold::gold_reward;
+use crate::rng::Stream;
+use crate::stages::{AnswerId, Feedback, FeedbackKind, Question};
+
+/// An answer as an annotator sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct RatedAnswer<'a> {
+    /// Names the answer.
+    pub id: AnswerId,
+    /// What it says.
+    pub text: &'a str,
+    /// Whether it ended by itself.
+    pub finished: bool,
+}
+
+/// Answers to one question, to be rated by one annotator.
+#[derive(Debug, Clone)]
+pub struct RatingTask<'a> {
+    /// What was asked.
+    pub question: &'a Question,
+    /// The answers on show.
+    pub answers: Vec<RatedAnswer<'a>>,
+    /// Counts this annotator's tasks: part of the feedback's id.
+    pub number: u64,
+}
+
+/// Borders between the stars, in standard deviations: fifths of a normal distribution.
+const STAR_CUTS: [f64; 4] = [-0.8416, -0.2533, 0.2533, 0.8416];
+/// Nobody ranks more than this in one go.
+const MOST_RANKED: usize = 8;
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Stars,
+    Thumb,
+    Pair,
+    Ranking,
+}
+
+impl Annotator {
+    /// The feedback that it gives; `None` when it is asleep or has nothing to say that it would like to say.
+    pub fn rate(&self, task: &RatingTask<'_>, now_ms: i64, stream: &mut Stream) -> Option<Feedback> {
+        if !self.is_awake(now_ms) || task.answers.is_empty() {
+            return None;
+        }
+        let distinct = distinct_texts(&task.answers);
+        let kind = self.choose_kind(distinct.len(), stream)?;
+        let taste = self.taste_at(now_ms);
+        let quality = |answer: &RatedAnswer<'_>| {
+            let gold = gold_reward(&taste, task.question, answer.text, answer.finished);
+            match self.honesty {
+                Honesty::Good | Honesty::Noisy => gold,
+                Honesty::Hostile => 2.0 * self.gold_mean - gold,
+            }
+        };
+        let lapses = stream.uniform() < self.lapse;
+        let one = &task.answers[stream.below(task.answers.len())];
+        let said = match kind {
+            Kind::Stars if lapses => FeedbackKind::Stars { answer: one.id, stars: 1 + stream.below(5) as u8 },
+            Kind::Stars => {
+                let grade = self.grade(quality(one), stream);
+                let stars = 1 + STAR_CUTS.iter().filter(|cut| grade > **cut).count() as u8;
+                FeedbackKind::Stars { answer: one.id, stars }
+            }
+            Kind::Thumb if lapses => FeedbackKind::Thumb { answer: one.id, up: stream.below(2) == 1 },
+            Kind::Thumb => FeedbackKind::Thumb { answer: one.id, up: self.grade(quality(one), stream) > 0.0 },
+            Kind::Pair => {
+                let shown = some_of(&distinct, 2, stream);
+                let levels = self.order(&shown, &quality, lapses, 0.0, stream);
+                FeedbackKind::Pair { better: levels[0][0], worse: levels[1][0], strength: 1.0 }
+            }
+            Kind::Ranking => {
+                let shown = some_of(&distinct, MOST_RANKED, stream);
+                FeedbackKind::Ranking { levels: self.order(&shown, &quality, lapses, self.just_noticeable, stream) }
+            }
+        };
+        Some(Feedback {
+            id: format!("{}-{}", self.id, task.number),
+            annotator: self.id.clone(),
+            at: now_ms,
+            kind: said,
+        })
+    }
+
+    /// A kind that the number of distinct texts allows, by preference.
+    fn choose_kind(&self, distinct: usize, stream: &mut Stream) -> Option<Kind> {
+        let comparable = |weight: f64| if distinct >= 2 { weight } else { 0.0 };
+        let weights = [
+            (Kind::Stars, self.kinds.stars),
+            (Kind::Thumb, self.kinds.thumbs),
+            (Kind::Pair, comparable(self.kinds.pairs)),
+            (Kind::Ranking, comparable(self.kinds.rankings)),
+        ];
+        let mut left = stream.uniform() * weights.iter().map(|(_, weight)| weight).sum::<f64>();
+        let possible = weights.into_iter().filter(|(_, weight)| *weight > 0.0);
+        let mut chosen = None;
+        for (kind, weight) in possible {
+            chosen = Some(kind);
+            left -= weight;
+            if left < 0.0 {
+                break;
+            }
+        }
+        chosen
+    }
+
+    /// Its opinion of one answer in standard deviations: logistic noise at its temperature, then its own shift.
+    fn grade(&self, quality: f64, stream: &mut Stream) -> f64 {
+        let noise = self.temperature * (gumbel(stream) - gumbel(stream));
+        (quality + noise - self.gold_mean) / self.gold_spread + self.bias
+    }
+
+    /// Best level first. Sorting quality / T + Gumbel noise draws from the Plackett-Luce model at temperature T
+    /// (Yellott 1977); neighbours that then seem closer than `noticeable` are equals.
+    fn order(
+        &self,
+        shown: &[RatedAnswer<'_>],
+        quality: &dyn Fn(&RatedAnswer<'_>) -> f64,
+        lapses: bool,
+        noticeable: f64,
+        stream: &mut Stream,
+    ) -> Vec<Vec<AnswerId>> {
+        let seen = |answer: &RatedAnswer<'_>, stream: &mut Stream| {
+            let noise = self.temperature * gumbel(stream);
+            (if lapses { noise } else { quality(answer) + noise }, answer.id)
+        };
+        let mut seen: Vec<(f64, AnswerId)> = shown.iter().map(|answer| seen(answer, stream)).collect();
+        seen.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let mut levels: Vec<Vec<AnswerId>> = Vec::new();
+        let mut top = f64::INFINITY;
+        for (value, id) in seen {
+            match levels.last_mut() {
+                Some(level) if top - value < noticeable => level.push(id),
+                _ => {
+                    top = value;
+                    levels.push(vec![id]);
+                }
+            }
+        }
+        levels
+    }
+}
+
+fn gumbel(stream: &mut Stream) -> f64 {
+    Gumbel::new(0.0, 1.0).expect("scale 1 is valid").sample(stream)
+}
+
+/// The first answer of each text.
+fn distinct_texts<'a>(answers: &[RatedAnswer<'a>]) -> Vec<RatedAnswer<'a>> {
+    let mut distinct: Vec<RatedAnswer<'a>> = Vec::new();
+    for answer in answers {
+        if distinct.iter().all(|known| known.text.trim() != answer.text.trim()) {
+            distinct.push(*answer);
+        }
+    }
+    distinct
+}
+
+/// At most `count` of the answers, in random order.
+fn some_of<'a>(answers: &[RatedAnswer<'a>], count: usize, stream: &mut Stream) -> Vec<RatedAnswer<'a>> {
+    stream.permutation(answers.len()).into_iter().take(count).map(|index| answers[index]).collect()
+}
