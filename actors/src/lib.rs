@@ -4,7 +4,15 @@
 //! is global: ports, places, fail points and counters are arguments, so a test builds its own universe.
 
 pub mod cancel;
+pub mod control;
+pub mod error;
+pub mod failpoint;
+pub mod invariant;
 pub mod link;
 pub mod metric;
+pub mod place;
+pub mod supervision;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 
 mod locked;

@@ -1,0 +1,7 @@
+//! What tests of actors need: a system under simulated time.
+//!
+//! Invariant: a test builds its own universe and drops it; nothing here is global, nothing sleeps in real time.
+
+mod system;
+
+pub use system::{settle, simulated};
