@@ -1,3 +1,4 @@
 //! The integration tests, in one binary: what holds for the tree as a whole and for the program as it runs.
 
+mod stack_exchange;
 mod tidy;

@@ -125,6 +125,8 @@ pub struct Source {
     pub kind: SourceKind,
     /// Its file.
     pub path: PathBuf,
+    /// Host of the dump, or empty.
+    pub site: String,
     /// Questions a second at most; 0 is unlimited.
     pub rate: f64,
     /// Begin again at the end.

@@ -1,0 +1,48 @@
+//! Where questions come from: the built-in sample, Stack Exchange dumps, JSON lines.
+//!
+//! Invariant: a source is a stream with a bounded memory; a broken file is an error that names the file, never a panic
+//! and never silence; attribution stays attached.
+
+mod error;
+pub mod jsonl;
+pub mod sample;
+pub mod split;
+pub mod stack_exchange;
+
+use std::path::Path;
+
+use understudy_learning::stages::Question;
+
+use crate::config::{Source, SourceKind};
+pub use error::SourceError;
+pub use split::Split;
+
+/// A stream of questions.
+pub type Questions = Box<dyn Iterator<Item = Result<Question, SourceError>> + Send>;
+
+/// Opens the configured source from its beginning; `None` when there is none.
+pub fn open(source: &Source) -> Result<Option<Questions>, SourceError> {
+    Ok(match source.kind {
+        SourceKind::None => None,
+        SourceKind::Sample => Some(Box::new(sample::questions()?)),
+        SourceKind::Jsonl => Some(Box::new(jsonl::Reader::open(&source.path)?)),
+        SourceKind::StackExchange => {
+            let site = stack_exchange::Site::new(&source.site, &source.path);
+            Some(Box::new(stack_exchange::events_of_file(&source.path, site)?.questions()))
+        }
+    })
+}
+
+/// All questions of the configured source that belong to `split`, at most `limit` of them.
+pub fn collect(source: &Source, split: Split, limit: usize) -> Result<Vec<Question>, SourceError> {
+    let Some(questions) = open(source)? else { return Ok(Vec::new()) };
+    questions
+        .filter(|question| question.as_ref().map_or(true, |q| split::of(&q.id, source.held_out) == split))
+        .take(limit)
+        .collect()
+}
+
+/// The name of a file for messages.
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}

@@ -1,0 +1,221 @@
+//! A dump as events in time order: questions and answers at the moment they were posted.
+//!
+//! Invariant: the order is exact (migrated posts have new ids and old dates, so the file's order is not it) and memory
+//! is 24 bytes a post: an index of the file is sorted, the rows are read again one by one.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Cursor, Seek, SeekFrom};
+use std::path::Path;
+
+use understudy_learning::stages::{Author, Question};
+
+use super::dump::{Drops, Posts, Span};
+use super::html;
+use super::row::{Post, PostKind};
+use crate::sources::{SourceError, shown};
+
+/// Tags by which a question declares how open it is, with P(closed-ended).
+const CLOSEDNESS: [(&str, f64); 2] = [("open-ended", 0.1), ("closed-ended", 0.9)];
+/// First moments (2011-04-08, 2018-05-02) of the licences 3.0 and 4.0 for posts without a stated one.
+const LICENCE_3: i64 = 1_302_220_800_000;
+const LICENCE_4: i64 = 1_525_219_200_000;
+
+/// The site that a dump came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Site {
+    /// Names the source in ids and metrics.
+    pub name: String,
+    /// Host for links, for instance `beer.stackexchange.com`; without it there are no links.
+    pub host: Option<String>,
+}
+
+impl Site {
+    /// A site without links.
+    pub fn named(name: &str) -> Self {
+        Self { name: name.to_owned(), host: None }
+    }
+
+    /// The site with this host; when that is empty, the name of the file's folder stands for it.
+    pub fn new(host: &str, file: &Path) -> Self {
+        let folder = || file.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+        match host {
+            "" => Self::named(folder().unwrap_or("dump")),
+            host => Self { name: host.to_owned(), host: Some(host.to_owned()) },
+        }
+    }
+
+    fn link(&self, kind: &str, id: u64) -> Option<String> {
+        self.host.as_ref().map(|host| format!("https://{host}/{kind}/{id}"))
+    }
+
+    fn author(&self, post: &Post) -> Option<Author> {
+        let profile = post.owner.id.filter(|id| *id > 0).and_then(|id| self.link("users", id as u64));
+        let name = match (&post.owner.name, post.owner.id) {
+            (Some(name), _) => name.clone(),
+            (None, Some(-1)) => "Community".to_owned(),
+            (None, Some(id)) => format!("user {id}"),
+            (None, None) => return None,
+        };
+        Some(Author { name, url: profile })
+    }
+}
+
+/// A post at its moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Milliseconds since the Unix epoch.
+    pub at: i64,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EventKind {
+    /// Somebody asked.
+    Asked(Question),
+    /// Somebody answered.
+    Answered(Answer),
+}
+
+/// An answer of a person, with its attribution.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// `<site>/<id>`.
+    pub id: String,
+    /// The question's id in the same form.
+    pub question: String,
+    /// Markdown.
+    pub text: String,
+    /// Up minus down votes at the time of the dump.
+    pub score: i64,
+    /// Who wrote it.
+    pub author: Option<Author>,
+    /// Link to the original.
+    pub url: Option<String>,
+    /// Its licence.
+    pub licence: String,
+}
+
+/// Events of one dump in time order.
+pub struct Events<R> {
+    input: R,
+    file: String,
+    site: Site,
+    /// `(time, where)`, sorted.
+    index: Vec<(i64, Span)>,
+    next: usize,
+    drops: Drops,
+}
+
+/// Indexes the dump at `path`.
+pub fn events_of_file(path: &Path, site: Site) -> Result<Events<BufReader<File>>, SourceError> {
+    let file = File::open(path).map_err(|cause| SourceError::Read { file: shown(path), cause })?;
+    Events::index(BufReader::with_capacity(1 << 16, file), &shown(path), site)
+}
+
+impl<R: BufRead + Seek> Events<R> {
+    /// Reads `input` once and notes where each post lies.
+    pub fn index(mut input: R, file: &str, site: Site) -> Result<Self, SourceError> {
+        let marked = bom_length(&mut input).map_err(|cause| SourceError::Read { file: file.to_owned(), cause })?;
+        let mut posts = Posts::new(input, file);
+        let mut index = Vec::new();
+        while let Some((post, span)) = posts.next_post()? {
+            index.push((post.created, Span { start: span.start + marked, ..span }));
+        }
+        // Posts of one moment stay in the order of the file.
+        index.sort_by_key(|(at, span)| (*at, span.start));
+        let drops = posts.drops().clone();
+        Ok(Self { input: posts.into_inner(), file: file.to_owned(), site, index, next: 0, drops })
+    }
+
+    /// What was left out, by rule.
+    pub fn drops(&self) -> &Drops {
+        &self.drops
+    }
+
+    /// Events that are still to come.
+    pub fn remaining(&self) -> usize {
+        self.index.len() - self.next
+    }
+
+    /// Only the questions.
+    pub fn questions(self) -> impl Iterator<Item = Result<Question, SourceError>> {
+        self.filter_map(|event| match event {
+            Ok(Event { kind: EventKind::Asked(question), .. }) => Some(Ok(question)),
+            Ok(_) => None,
+            Err(error) => Some(Err(error)),
+        })
+    }
+
+    fn read(&mut self, span: Span) -> Result<Post, SourceError> {
+        let mut bytes = vec![0; span.length as usize];
+        let read = self.input.seek(SeekFrom::Start(span.start)).and_then(|_| self.input.read_exact(&mut bytes));
+        read.map_err(|cause| SourceError::Read { file: self.file.clone(), cause })?;
+        let post = Posts::rooted(Cursor::new(bytes), &self.file).next().transpose()?;
+        post.ok_or_else(|| SourceError::Broken {
+            file: self.file.clone(),
+            place: format!("near byte {}", span.start),
+            message: "the file changed while it was read; start again".to_owned(),
+        })
+    }
+
+    fn event(&self, post: Post) -> Event {
+        let id = |number: u64| format!("{}/{number}", self.site.name);
+        let author = self.site.author(&post);
+        let licence = post.licence.clone().unwrap_or_else(|| licence_at(post.created).to_owned());
+        let kind = match post.kind {
+            PostKind::Question { title, tags, .. } => {
+                let closedness = CLOSEDNESS.iter().find(|(tag, _)| tags.iter().any(|t| t == tag)).map(|(_, p)| *p);
+                EventKind::Asked(Question {
+                    id: id(post.id),
+                    source: self.site.name.clone(),
+                    title,
+                    body: html::to_markdown(&post.body),
+                    tags,
+                    author,
+                    url: self.site.link("questions", post.id),
+                    licence: Some(licence),
+                    asked_at: post.created,
+                    closedness,
+                })
+            }
+            PostKind::Answer { parent } => EventKind::Answered(Answer {
+                id: id(post.id),
+                question: id(parent),
+                text: html::to_markdown(&post.body),
+                score: post.score,
+                author,
+                url: self.site.link("a", post.id),
+                licence,
+            }),
+        };
+        Event { at: post.created, kind }
+    }
+}
+
+impl<R: BufRead + Seek> Iterator for Events<R> {
+    type Item = Result<Event, SourceError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (_, span) = *self.index.get(self.next)?;
+        self.next += 1;
+        let post = self.read(span);
+        Some(post.map(|post| self.event(post)))
+    }
+}
+
+/// Takes a byte order mark away and tells its length: the XML reader counts from behind it.
+fn bom_length<R: BufRead>(input: &mut R) -> std::io::Result<u64> {
+    let marked = input.fill_buf()?.starts_with(b"\xef\xbb\xbf");
+    input.consume(if marked { 3 } else { 0 });
+    Ok(if marked { 3 } else { 0 })
+}
+
+fn licence_at(created: i64) -> &'static str {
+    match created {
+        at if at < LICENCE_3 => "CC BY-SA 2.5",
+        at if at < LICENCE_4 => "CC BY-SA 3.0",
+        _ => "CC BY-SA 4.0",
+    }
+}
