@@ -5,10 +5,15 @@
 
 pub mod bradley_terry;
 pub mod calibration;
+mod config;
+mod foretell;
+mod model;
 pub mod normalise;
 pub mod ordinal;
 pub mod prompt_aware;
+mod terms;
 pub mod thumbs;
+mod update;
 pub mod utility;
 pub mod weak_order;
 
@@ -17,4 +22,8 @@ mod fixtures;
 #[cfg(test)]
 mod gradcheck;
 
-pub use calibration::{Prequential, PrequentialStats};
+pub use calibration::{Outcome, Prequential, PrequentialStats, Summary};
+pub use config::RewardConfig;
+pub use normalise::Normalisation;
+pub use terms::RewardExample;
+pub use update::{RewardLearner, RewardReport, RewardScore};

@@ -1,0 +1,105 @@
+//! Settings of the reward model's learning.
+//!
+//! Invariant: parsed once and validated against itself; unknown keys are errors.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::LearningError;
+use crate::optimiser::AdamConfig;
+
+/// How the reward model learns from feedback.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RewardConfig {
+    /// Learning rate of the branch's layers.
+    pub learning_rate: f64,
+    /// Learning rate of the head, which starts from nothing.
+    pub head_learning_rate: f64,
+    /// Learning rate of the thresholds of stars and thumbs.
+    pub threshold_learning_rate: f64,
+    /// The optimiser.
+    pub adam: AdamConfig,
+    /// Gradients are clipped to this norm, all groups together.
+    pub max_grad_norm: f64,
+    /// Weight of (mean logit of a prompt's answers)²: comparisons alone do not say where 0 is.
+    pub centring: f64,
+    /// Weight of the prompt-aware utility against the likelihoods; 0 turns it off.
+    pub utility_weight: f64,
+    /// Least number of linked answers to a question for the utility: for 2 and 3 all utilities have the same optimum.
+    pub utility_answers: usize,
+    /// P(closed-ended) is kept within these bounds.
+    pub closedness_clip: (f64, f64),
+    /// P(closed-ended) of questions whose source declares none.
+    pub default_closedness: f64,
+    /// Events in one optimiser step.
+    pub batch_size: usize,
+    /// Share of a batch that is drawn from earlier events.
+    pub replay_share: f64,
+    /// Most tokens in one pass; longer batches are passed in parts, with the same gradient.
+    pub tokens_per_pass: usize,
+    /// Events after which an event counts half in the recent prequential figures.
+    pub half_life: u32,
+}
+
+impl Default for RewardConfig {
+    fn default() -> Self {
+        Self {
+            learning_rate: 3e-5,
+            head_learning_rate: 1e-4,
+            threshold_learning_rate: 1e-2,
+            adam: AdamConfig::default(),
+            max_grad_norm: 1.0,
+            centring: 0.01,
+            utility_weight: 0.5,
+            utility_answers: 4,
+            closedness_clip: (0.05, 0.95),
+            default_closedness: 0.5,
+            batch_size: 8,
+            replay_share: 0.5,
+            tokens_per_pass: 2048,
+            half_life: 200,
+        }
+    }
+}
+
+impl RewardConfig {
+    /// Whether the values can work together; names the first that cannot.
+    pub fn validate(&self) -> Result<(), LearningError> {
+        let fail = |field, value: String, remedy| Err(LearningError::Config { field, value, remedy });
+        let not_negative = [
+            ("learning_rate", self.learning_rate),
+            ("head_learning_rate", self.head_learning_rate),
+            ("threshold_learning_rate", self.threshold_learning_rate),
+            ("centring", self.centring),
+            ("utility_weight", self.utility_weight),
+        ];
+        if let Some((field, value)) = not_negative.into_iter().find(|(_, v)| !(v.is_finite() && *v >= 0.0)) {
+            return fail(field, value.to_string(), "give a finite number that is not negative");
+        }
+        if !(self.max_grad_norm > 0.0) {
+            return fail("max_grad_norm", self.max_grad_norm.to_string(), "give a number above 0");
+        }
+        let (low, high) = self.closedness_clip;
+        if !(low > 0.0 && low <= high && high < 1.0) {
+            return fail(
+                "closedness_clip",
+                format!("{low} to {high}"),
+                "give two numbers with 0 < first <= second < 1",
+            );
+        }
+        if !(0.0..=1.0).contains(&self.default_closedness) {
+            return fail("default_closedness", self.default_closedness.to_string(), "give a number from 0 to 1");
+        }
+        if !(0.0..=1.0).contains(&self.replay_share) {
+            return fail("replay_share", self.replay_share.to_string(), "give a number from 0 to 1");
+        }
+        if self.batch_size == 0 || self.tokens_per_pass == 0 {
+            let value = format!("{} with tokens_per_pass {}", self.batch_size, self.tokens_per_pass);
+            return fail("batch_size", value, "give whole numbers above 0 for both");
+        }
+        if self.utility_answers < 2 {
+            return fail("utility_answers", self.utility_answers.to_string(), "give at least 2; 4 is where it matters");
+        }
+        Ok(())
+    }
+}

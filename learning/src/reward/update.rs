@@ -1,0 +1,405 @@
+//! The reward learner: foretells feedback, learns from it in single steps, scores answers.
+//!
+//! Invariant: a step that would not be finite changes nothing but the count of skipped steps; a saved and restored
+//! learner goes on bit for bit.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tch::{Kind, Tensor};
+use understudy_model::{Branch, Trunk};
+
+use super::bradley_terry::{BradleyTerry, bradley_terry_loss};
+use super::calibration::{Prequential, PrequentialStats};
+use super::config::RewardConfig;
+use super::foretell::{Thresholds, foretell};
+use super::model::RewardModel;
+use super::normalise::Normalisation;
+use super::ordinal::{cumulative_logit_nll, even_thresholds, level_log_probabilities, rising_thresholds};
+use super::prompt_aware::{Reduction, listwise_utility_loss};
+use super::terms::{LEVELS, RewardExample, Said, Terms};
+use super::thumbs::thumbs_nll;
+use super::utility::Dial;
+use super::weak_order::{WeightedPair, pair_tensors};
+use crate::error::LearningError;
+use crate::optimiser::AdamW;
+use crate::stages::{RewardVersion, Rollout};
+use crate::state::{LearnerState, check_tensors, get_f64, get_u64, load_tensors, put_f64, put_tensors, with_prefix};
+
+/// An answer's score.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RewardScore {
+    /// Normalised on the reference answers.
+    pub score: f64,
+    /// Standard error where it is known, else 0.
+    pub reward_std: f64,
+}
+
+/// What one step did.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RewardReport {
+    /// The version after the step.
+    pub version: RewardVersion,
+    /// Events that said something.
+    pub events: usize,
+    /// Distinct answers passed through the model.
+    pub answers: usize,
+    /// Likelihood terms, the mean over events, in nats.
+    pub likelihood_loss: f64,
+    /// Prompt-aware terms, the mean over their questions; 0 without any.
+    pub utility_loss: f64,
+    /// Questions with enough linked answers for the prompt-aware utility.
+    pub utility_questions: usize,
+    /// Norm of all gradients before clipping.
+    pub grad_norm: f64,
+    /// Share of answers whose sigmoid is beyond 0.01 or 0.99.
+    pub saturated: f64,
+    /// Whether the step was left out because it was not finite.
+    pub skipped: bool,
+}
+
+/// Steps in a row that may be skipped before learning is called off.
+const MOST_SKIPPED: u32 = 10;
+/// Answers a pass when only scoring: no activations are kept, so more fit than when learning.
+const SCORING_FACTOR: usize = 4;
+
+/// Learns one score an answer from every kind of feedback.
+pub struct RewardLearner {
+    config: RewardConfig,
+    model: RewardModel,
+    /// `[LEVELS − 1]` free numbers behind the rising thresholds of grades, and `[1]` the thumbs' threshold.
+    thresholds: Vec<(String, Tensor)>,
+    layers: AdamW,
+    head: AdamW,
+    scale: AdamW,
+    normalisation: Normalisation,
+    stats: PrequentialStats,
+    version: RewardVersion,
+    skipped: u64,
+    skipped_in_a_row: u32,
+}
+
+/// The parts of a batch's loss.
+struct Loss {
+    total: Tensor,
+    likelihood: f64,
+    utility: f64,
+    utility_questions: usize,
+}
+
+impl RewardLearner {
+    /// A learner that starts from the policy's layers (`branch` is copied) under a fresh head drawn from `seed`.
+    pub fn new(trunk: Trunk, branch: &Branch, config: RewardConfig, seed: u64) -> Result<Self, LearningError> {
+        config.validate()?;
+        let model = RewardModel::new(trunk, branch, seed);
+        let leaf = |values: &[f64]| {
+            Tensor::from_slice(values).to_kind(Kind::Float).to_device(model.device()).set_requires_grad(true)
+        };
+        let thresholds =
+            vec![("grades".to_owned(), leaf(&even_thresholds(LEVELS))), ("thumb".to_owned(), leaf(&[0.0]))];
+        let (head, layers) = model.parameters().into_iter().partition(|(name, _)| name.starts_with("score."));
+        Ok(Self {
+            layers: AdamW::new(layers, config.adam),
+            head: AdamW::new(head, config.adam),
+            scale: AdamW::new(clones(&thresholds), config.adam),
+            stats: PrequentialStats::new(config.half_life),
+            normalisation: Normalisation::default(),
+            version: 0,
+            skipped: 0,
+            skipped_in_a_row: 0,
+            config,
+            model,
+            thresholds,
+        })
+    }
+
+    /// Steps done.
+    pub fn version(&self) -> RewardVersion {
+        self.version
+    }
+
+    /// Steps left out because they were not finite.
+    pub fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    /// How well feedback was foretold so far.
+    pub fn stats(&self) -> &PrequentialStats {
+        &self.stats
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &RewardConfig {
+        &self.config
+    }
+
+    /// Normalised scores of answers, in order.
+    pub fn score(&self, rollouts: &[Rollout]) -> Result<Vec<RewardScore>, LearningError> {
+        let answers: Vec<&Rollout> = rollouts.iter().collect();
+        let score = |raw: f64| RewardScore { score: self.normalisation.apply(raw), reward_std: 0.0 };
+        Ok(self.raw_scores(&answers)?.into_iter().map(score).collect())
+    }
+
+    /// What is expected of the event; `None` where it says nothing about a score. Changes nothing.
+    pub fn predict(&self, event: &RewardExample) -> Result<Option<Prequential>, LearningError> {
+        Ok(self.predict_all(std::slice::from_ref(event))?.remove(0))
+    }
+
+    /// [`RewardLearner::predict`] for several events in one pass.
+    pub fn predict_all(&self, events: &[RewardExample]) -> Result<Vec<Option<Prequential>>, LearningError> {
+        let terms = Terms::collect(events)?;
+        let logits = self.raw_scores(&terms.answers)?;
+        let thresholds = self.current_thresholds()?;
+        let expect = |(event, said): (&RewardExample, &Option<Said>)| {
+            said.as_ref().map(|said| foretell(event.feedback.kind_name(), said, &logits, &thresholds))
+        };
+        Ok(events.iter().zip(&terms.said).map(expect).collect())
+    }
+
+    /// Counts a prediction in [`RewardLearner::stats`]: once an event, before learning from it.
+    pub fn record(&mut self, prediction: &Prequential) {
+        self.stats.add(prediction);
+    }
+
+    /// Sets gain and bias so that these answers have scores of mean 0 and variance 1.
+    pub fn normalise(&mut self, reference: &[Rollout]) -> Result<Normalisation, LearningError> {
+        let answers: Vec<&Rollout> = reference.iter().collect();
+        let raw = self.raw_scores(&answers)?;
+        if let Some(value) = raw.iter().find(|value| !value.is_finite()) {
+            return Err(LearningError::NonFinite { what: "the score of a reference answer", value: *value });
+        }
+        self.normalisation = Normalisation::from_reference(&raw);
+        Ok(self.normalisation)
+    }
+
+    /// One optimiser step over a mixed batch; events that say nothing about a score are left out.
+    pub fn learn(&mut self, batch: &[RewardExample]) -> Result<RewardReport, LearningError> {
+        let terms = Terms::collect(batch)?;
+        let events = terms.said.iter().flatten().count();
+        let mut report = RewardReport {
+            version: self.version,
+            events,
+            answers: terms.answers.len(),
+            likelihood_loss: 0.0,
+            utility_loss: 0.0,
+            utility_questions: 0,
+            grad_norm: 0.0,
+            saturated: 0.0,
+            skipped: false,
+        };
+        if events == 0 {
+            return Ok(report);
+        }
+        let (loss, logits) = self.backward(&terms)?;
+        report.likelihood_loss = loss.likelihood;
+        report.utility_loss = loss.utility;
+        report.utility_questions = loss.utility_questions;
+        report.saturated = saturation(&logits);
+        let total = loss.total.double_value(&[]);
+        let norms = [self.layers.grad_norm(), self.head.grad_norm(), self.scale.grad_norm()];
+        report.grad_norm = norms.iter().map(|norm| norm * norm).sum::<f64>().sqrt();
+        if total.is_finite() && report.grad_norm.is_finite() {
+            let (norm, limit) = (report.grad_norm, self.config.max_grad_norm);
+            self.layers.step_with_norm(self.config.learning_rate, limit, norm)?;
+            self.head.step_with_norm(self.config.head_learning_rate, limit, norm)?;
+            self.scale.step_with_norm(self.config.threshold_learning_rate, limit, norm)?;
+            self.version += 1;
+            self.skipped_in_a_row = 0;
+            report.version = self.version;
+        } else {
+            let value = if total.is_finite() { report.grad_norm } else { total };
+            self.skip(value)?;
+            report.skipped = true;
+        }
+        [&self.layers, &self.head, &self.scale].into_iter().for_each(AdamW::zero_grad);
+        Ok(report)
+    }
+
+    fn skip(&mut self, value: f64) -> Result<(), LearningError> {
+        self.skipped += 1;
+        self.skipped_in_a_row += 1;
+        if self.skipped_in_a_row >= MOST_SKIPPED {
+            let what = "the reward model's loss";
+            return Err(LearningError::Diverged { times: self.skipped_in_a_row, what, value });
+        }
+        Ok(())
+    }
+
+    /// Gradients of the batch's loss. A batch beyond one pass first gets its logits without gradients, then the loss's
+    /// gradient by logit is sent back pass by pass (Gao et al. 2021, arXiv 2101.06983), so memory stays bounded.
+    fn backward(&self, terms: &Terms<'_>) -> Result<(Loss, Vec<f64>), LearningError> {
+        [&self.layers, &self.head, &self.scale].into_iter().for_each(AdamW::zero_grad);
+        let passes = self.model.passes(&terms.answers, self.config.tokens_per_pass);
+        if passes.len() == 1 {
+            let in_order: Vec<usize> = (0..terms.answers.len()).collect();
+            let logits = self.model.logits(&terms.answers, &in_order)?;
+            let loss = self.loss(terms, &logits);
+            loss.total.backward();
+            return Ok((loss, to_f64(&logits)?));
+        }
+        let raw = self.raw_scores(&terms.answers)?;
+        let logits = Tensor::from_slice(&raw).to_kind(Kind::Float).to_device(self.model.device());
+        let logits = logits.set_requires_grad(true);
+        let loss = self.loss(terms, &logits);
+        loss.total.backward();
+        let gradient = logits.grad();
+        for pass in passes {
+            let places: Vec<i64> = pass.iter().map(|&place| place as i64).collect();
+            let share = gradient.index_select(0, &Tensor::from_slice(&places).to_device(self.model.device()));
+            (self.model.logits(&terms.answers, &pass)? * share).sum(Kind::Float).backward();
+        }
+        Ok((loss, raw))
+    }
+
+    /// Mean of the events' negative log-likelihoods + utility_weight · prompt-aware terms + centring.
+    fn loss(&self, terms: &Terms<'_>, logits: &Tensor) -> Loss {
+        let events = terms.said.iter().flatten().count() as f64;
+        let likelihood = self.likelihood(terms, logits) / events;
+        let linked = match self.config.utility_weight {
+            0.0 => Vec::new(),
+            _ => terms.linked(self.config.utility_answers),
+        };
+        let mut utility = Tensor::zeros([], (Kind::Float, logits.device()));
+        for (pairs, closedness) in &linked {
+            let dial = Dial::from_closedness(*closedness, self.config.closedness_clip);
+            utility += listwise_utility_loss(logits, pairs, |x| dial.value(x), Reduction::Mean);
+        }
+        let mut centring = Tensor::zeros([], (Kind::Float, logits.device()));
+        let questions = terms.by_question();
+        for places in &questions {
+            let places = Tensor::from_slice(places).to_device(logits.device());
+            centring += logits.index_select(0, &places).mean(Kind::Float).square();
+        }
+        let total = &likelihood
+            + &utility * (self.config.utility_weight / events)
+            + centring * (self.config.centring / questions.len().max(1) as f64);
+        Loss {
+            total,
+            likelihood: likelihood.double_value(&[]),
+            utility: utility.double_value(&[]) / linked.len().max(1) as f64,
+            utility_questions: linked.len(),
+        }
+    }
+
+    /// Sum over the events of −log P(what was said), each pair at its weight.
+    fn likelihood(&self, terms: &Terms<'_>, logits: &Tensor) -> Tensor {
+        let device = logits.device();
+        let mut sum = Tensor::zeros([], (Kind::Float, device));
+        let mut pairs: Vec<WeightedPair> = Vec::new();
+        let (mut graded, mut shares) = (Vec::new(), Vec::new());
+        let (mut thumbed, mut ups) = (Vec::new(), Vec::new());
+        for said in terms.said.iter().flatten() {
+            match said {
+                Said::Order { pairs: order } => pairs.extend(order),
+                Said::Grade { answer, shares: own, .. } => {
+                    graded.push(*answer as i64);
+                    shares.extend(own.iter().map(|share| *share as f32));
+                }
+                Said::Thumb { answer, up } => {
+                    thumbed.push(*answer as i64);
+                    ups.push(if *up { 1f32 } else { 0.0 });
+                }
+            }
+        }
+        let at = |places: &[i64]| logits.index_select(0, &Tensor::from_slice(places).to_device(device));
+        if !pairs.is_empty() {
+            let (better, worse, weight) = pair_tensors(&pairs, Kind::Float, device);
+            let (chosen, rejected) = (logits.index_select(0, &better), logits.index_select(0, &worse));
+            let options = BradleyTerry { weight: Some(&weight), ..Default::default() };
+            sum += bradley_terry_loss(&chosen, &rejected, options) * weight.sum(Kind::Float);
+        }
+        if !graded.is_empty() {
+            let (one, zero) = (Tensor::from(1f32).to_device(device), Tensor::from(0f32).to_device(device));
+            let tau = rising_thresholds(&self.thresholds[0].1);
+            let log_p = level_log_probabilities(&at(&graded), &tau, &one, &zero);
+            let shares = Tensor::from_slice(&shares).view([-1, LEVELS as i64]).to_device(device);
+            sum += cumulative_logit_nll(&log_p, &shares).sum(Kind::Float);
+        }
+        if !thumbed.is_empty() {
+            let ups = Tensor::from_slice(&ups).to_device(device);
+            sum += thumbs_nll(&at(&thumbed), &ups, &self.thresholds[1].1, 1.0).sum(Kind::Float);
+        }
+        sum
+    }
+
+    /// Logits without gradients, in order.
+    fn raw_scores(&self, answers: &[&Rollout]) -> Result<Vec<f64>, LearningError> {
+        let _guard = tch::no_grad_guard();
+        let mut raw = vec![0.0; answers.len()];
+        for pass in self.model.passes(answers, self.config.tokens_per_pass * SCORING_FACTOR) {
+            let logits = to_f64(&self.model.logits(answers, &pass)?)?;
+            pass.iter().zip(logits).for_each(|(&place, value)| raw[place] = value);
+        }
+        Ok(raw)
+    }
+
+    fn current_thresholds(&self) -> Result<Thresholds, LearningError> {
+        let _guard = tch::no_grad_guard();
+        let grades = to_f64(&rising_thresholds(&self.thresholds[0].1))?;
+        Ok(Thresholds { grades, thumb: self.thresholds[1].1.double_value(&[0]) })
+    }
+
+    /// Everything that a restart needs to go on bit for bit.
+    pub fn state(&self) -> Result<LearnerState, LearningError> {
+        let mut tensors = Vec::new();
+        put_tensors(&mut tensors, "model.", &self.model.parameters());
+        put_tensors(&mut tensors, "thresholds.", &self.thresholds);
+        for (prefix, optimiser) in self.optimisers() {
+            tensors.extend(optimiser.state().into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
+        }
+        let mut scalars = Map::new();
+        scalars.insert("version".into(), self.version.into());
+        scalars.insert("skipped".into(), self.skipped.into());
+        scalars.insert("skipped_in_a_row".into(), self.skipped_in_a_row.into());
+        put_f64(&mut scalars, "gain", self.normalisation.gain);
+        put_f64(&mut scalars, "bias", self.normalisation.bias);
+        let stats =
+            serde_json::to_value(&self.stats).map_err(|error| LearningError::state("stats", error.to_string()))?;
+        scalars.insert("stats".into(), stats);
+        Ok(LearnerState { tensors, scalars: Value::Object(scalars) })
+    }
+
+    /// Takes over a saved state; one that does not fit is refused and changes nothing.
+    pub fn restore(&mut self, state: &LearnerState) -> Result<(), LearningError> {
+        let of = |prefix: &str| with_prefix(&state.tensors, prefix);
+        let scalars = &state.scalars;
+        let (version, skipped) = (get_u64(scalars, "version")?, get_u64(scalars, "skipped")?);
+        let in_a_row = get_u64(scalars, "skipped_in_a_row")?.min(u64::from(MOST_SKIPPED)) as u32;
+        let normalisation = Normalisation { gain: get_f64(scalars, "gain")?, bias: get_f64(scalars, "bias")? };
+        let stats = serde_json::from_value(scalars.get("stats").cloned().unwrap_or_default());
+        let stats = stats.map_err(|error| LearningError::state("stats", error.to_string()))?;
+        check_tensors(&self.model.parameters(), &of("model."))?;
+        check_tensors(&self.thresholds, &of("thresholds."))?;
+        for (prefix, optimiser) in self.optimisers() {
+            optimiser.check_state(&of(prefix))?;
+        }
+        load_tensors(&self.model.parameters(), &of("model."))?;
+        load_tensors(&self.thresholds, &of("thresholds."))?;
+        self.layers.load_state(&of(LAYERS))?;
+        self.head.load_state(&of(HEAD))?;
+        self.scale.load_state(&of(SCALE))?;
+        (self.version, self.skipped, self.skipped_in_a_row) = (version, skipped, in_a_row);
+        (self.normalisation, self.stats) = (normalisation, stats);
+        Ok(())
+    }
+
+    fn optimisers(&self) -> [(&'static str, &AdamW); 3] {
+        [(LAYERS, &self.layers), (HEAD, &self.head), (SCALE, &self.scale)]
+    }
+}
+
+const LAYERS: &str = "adam.layers.";
+const HEAD: &str = "adam.head.";
+const SCALE: &str = "adam.thresholds.";
+
+fn clones(named: &[(String, Tensor)]) -> Vec<(String, Tensor)> {
+    named.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
+}
+
+fn to_f64(tensor: &Tensor) -> Result<Vec<f64>, LearningError> {
+    Ok(Vec::<f64>::try_from(tensor.detach().to_device(tch::Device::Cpu).to_kind(Kind::Double))?)
+}
+
+/// Share of logits z with sigmoid(z) below 0.01 or above 0.99: |z| > ln 99.
+fn saturation(logits: &[f64]) -> f64 {
+    logits.iter().filter(|z| z.abs() > 99f64.ln()).count() as f64 / logits.len().max(1) as f64
+}
