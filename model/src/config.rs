@@ -14,6 +14,9 @@ use crate::error::ModelError;
 use fields::Fields;
 pub use rope::{Rope, RopeScaling};
 
+/// No published network comes near; a lying file must not make us list the tensors of millions of layers.
+const MAX_LAYERS: usize = 2048;
+
 /// The families of networks that this crate runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
@@ -186,7 +189,11 @@ impl ModelConfig {
             rope: Some(Rope::read(fields)?),
             sliding_window: Self::window(family, num_layers, fields)?,
             tie_word_embeddings: fields.flag_or("tie_word_embeddings", false)?,
-            attention_bias: family == Family::Qwen2 || fields.flag_or("attention_bias", false)?,
+            attention_bias: match family {
+                Family::Qwen2 => true,
+                Family::Mistral => false,
+                _ => fields.flag_or("attention_bias", false)?,
+            },
             mlp_bias: family == Family::Llama && fields.flag_or("mlp_bias", false)?,
             qk_norm: family == Family::Qwen3,
             activation: fields.activation("hidden_act", Activation::Silu)?,
@@ -262,6 +269,10 @@ impl ModelConfig {
     }
 
     fn check(&self) -> Result<(), ModelError> {
+        if self.num_layers > MAX_LAYERS {
+            let reason = format!("is {}; {MAX_LAYERS} is the most", self.num_layers);
+            return Err(ModelError::config("number of layers", reason));
+        }
         if !self.num_heads.is_multiple_of(self.num_kv_heads) {
             let reason = format!("{} does not divide the {} attention heads", self.num_kv_heads, self.num_heads);
             return Err(ModelError::config("num_key_value_heads", reason));

@@ -3,11 +3,87 @@
 //! Invariant: every tensor in a [`Weights`] that a loader gives is f32, on the CPU, finite, and has the shape that the
 //! configuration implies; names are those of Hugging Face whatever the file called them.
 
+mod collect;
+mod defaults;
+mod export;
+mod folder;
+mod gguf;
+mod map;
+mod names;
+mod safetensors;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use tch::Tensor;
 
+use crate::config::ModelConfig;
 use crate::error::ModelError;
+use crate::text::TextCodec;
+pub use defaults::GenerationDefaults;
+pub use export::{ExportParts, ModelCard, export};
+pub use safetensors::{tensors_from_bytes, tensors_to_bytes};
+
+/// A model as it stands on disk, ready to be built.
+#[derive(Debug)]
+pub struct LoadedModel {
+    /// The network's shape.
+    pub config: ModelConfig,
+    /// Its numbers, f32 on the CPU.
+    pub weights: Weights,
+    /// Tokenizer and chat template.
+    pub text: TextCodec,
+    /// Sampling advice of its makers.
+    pub defaults: GenerationDefaults,
+    /// What the file says about where it comes from.
+    pub source: Source,
+}
+
+/// A model's own word about its origin; goes into the card of an export.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Source {
+    /// Its name.
+    pub name: Option<String>,
+    /// Its licence.
+    pub licence: Option<String>,
+}
+
+/// Loads a Hugging Face folder or a GGUF file.
+pub fn load(path: &Path) -> Result<LoadedModel, ModelError> {
+    if !is_folder(path)? {
+        return gguf::load(path);
+    }
+    let config = folder::read_config(path)?;
+    let text = folder::read_text_codec(path)?;
+    if text.vocab_size() > config.vocab_size {
+        let reason =
+            format!("its tokenizer has {} tokens but only {} embeddings", text.vocab_size(), config.vocab_size);
+        return Err(ModelError::malformed(path.display().to_string(), reason));
+    }
+    let defaults = folder::read_defaults(path, &config)?;
+    let weights = folder::read_weights(path, &config)?;
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    Ok(LoadedModel { config, weights, text, defaults, source: Source { name, licence: None } })
+}
+
+/// Loads the network only; a folder needs no tokenizer for that.
+pub fn load_weights(path: &Path) -> Result<(ModelConfig, Weights), ModelError> {
+    if !is_folder(path)? {
+        return gguf::load_weights(path);
+    }
+    let config = folder::read_config(path)?;
+    let weights = folder::read_weights(path, &config)?;
+    Ok((config, weights))
+}
+
+fn is_folder(path: &Path) -> Result<bool, ModelError> {
+    match path.metadata() {
+        Ok(metadata) => Ok(metadata.is_dir()),
+        Err(error) => Err(ModelError::reading(path)(error)),
+    }
+}
 
 /// Named tensors.
 #[derive(Debug, Default)]
