@@ -5,7 +5,9 @@
 pub mod branch;
 pub mod config;
 pub mod error;
+pub mod generate;
 pub mod heads;
+pub(crate) mod kv_cache;
 pub(crate) mod layers;
 pub mod logprobs;
 pub mod rng;
@@ -18,6 +20,7 @@ pub mod weights;
 pub use branch::Branch;
 pub use config::{Activation, Family, ModelConfig, Rope, RopeScaling};
 pub use error::ModelError;
+pub use generate::{Engine, EngineConfig, EngineError, Event, Finish, OnSwap, Output, Request, SamplingParams};
 pub use heads::{HeadInit, ScalarBranch, ScalarHead};
 pub use logprobs::{TokenLogprobs, backward_from, backward_through_head, token_logprobs};
 pub use text::{Message, TextCodec, TextStream};

@@ -9,7 +9,6 @@ mod config;
 mod foretell;
 mod model;
 pub mod normalise;
-mod objective;
 pub mod ordinal;
 pub mod prompt_aware;
 mod terms;
@@ -22,8 +21,6 @@ pub mod weak_order;
 mod fixtures;
 #[cfg(test)]
 mod gradcheck;
-#[cfg(test)]
-mod tests;
 
 pub use calibration::{Outcome, Prequential, PrequentialStats, Summary};
 pub use config::RewardConfig;

@@ -1,1 +1,0 @@
-//! The crash points of a checkpoint.
