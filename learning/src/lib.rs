@@ -12,6 +12,7 @@ pub mod reward;
 pub mod schedule;
 pub mod stages;
 pub mod state;
+pub mod tensors;
 
 pub use error::LearningError;
 pub use state::LearnerState;

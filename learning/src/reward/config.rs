@@ -76,7 +76,7 @@ impl RewardConfig {
         if let Some((field, value)) = not_negative.into_iter().find(|(_, v)| !(v.is_finite() && *v >= 0.0)) {
             return fail(field, value.to_string(), "give a finite number that is not negative");
         }
-        if !(self.max_grad_norm > 0.0) {
+        if self.max_grad_norm.is_nan() || self.max_grad_norm <= 0.0 {
             return fail("max_grad_norm", self.max_grad_norm.to_string(), "give a number above 0");
         }
         let (low, high) = self.closedness_clip;

@@ -9,6 +9,7 @@ mod config;
 mod foretell;
 mod model;
 pub mod normalise;
+mod objective;
 pub mod ordinal;
 pub mod prompt_aware;
 mod terms;
@@ -21,6 +22,8 @@ pub mod weak_order;
 mod fixtures;
 #[cfg(test)]
 mod gradcheck;
+#[cfg(test)]
+mod tests;
 
 pub use calibration::{Outcome, Prequential, PrequentialStats, Summary};
 pub use config::RewardConfig;

@@ -8,18 +8,14 @@ use serde_json::{Map, Value};
 use tch::{Kind, Tensor};
 use understudy_model::{Branch, Trunk};
 
-use super::bradley_terry::{BradleyTerry, bradley_terry_loss};
 use super::calibration::{Prequential, PrequentialStats};
 use super::config::RewardConfig;
 use super::foretell::{Thresholds, foretell};
 use super::model::RewardModel;
 use super::normalise::Normalisation;
-use super::ordinal::{cumulative_logit_nll, even_thresholds, level_log_probabilities, rising_thresholds};
-use super::prompt_aware::{Reduction, listwise_utility_loss};
+use super::objective::{Loss, batch_loss};
+use super::ordinal::{even_thresholds, rising_thresholds};
 use super::terms::{LEVELS, RewardExample, Said, Terms};
-use super::thumbs::thumbs_nll;
-use super::utility::Dial;
-use super::weak_order::{WeightedPair, pair_tensors};
 use crate::error::LearningError;
 use crate::optimiser::AdamW;
 use crate::stages::{RewardVersion, Rollout};
@@ -76,14 +72,6 @@ pub struct RewardLearner {
     version: RewardVersion,
     skipped: u64,
     skipped_in_a_row: u32,
-}
-
-/// The parts of a batch's loss.
-struct Loss {
-    total: Tensor,
-    likelihood: f64,
-    utility: f64,
-    utility_questions: usize,
 }
 
 impl RewardLearner {
@@ -232,14 +220,14 @@ impl RewardLearner {
         if passes.len() == 1 {
             let in_order: Vec<usize> = (0..terms.answers.len()).collect();
             let logits = self.model.logits(&terms.answers, &in_order)?;
-            let loss = self.loss(terms, &logits);
+            let loss = batch_loss(terms, &logits, &self.thresholds, &self.config);
             loss.total.backward();
             return Ok((loss, to_f64(&logits)?));
         }
         let raw = self.raw_scores(&terms.answers)?;
         let logits = Tensor::from_slice(&raw).to_kind(Kind::Float).to_device(self.model.device());
         let logits = logits.set_requires_grad(true);
-        let loss = self.loss(terms, &logits);
+        let loss = batch_loss(terms, &logits, &self.thresholds, &self.config);
         loss.total.backward();
         let gradient = logits.grad();
         for pass in passes {
@@ -248,77 +236,6 @@ impl RewardLearner {
             (self.model.logits(&terms.answers, &pass)? * share).sum(Kind::Float).backward();
         }
         Ok((loss, raw))
-    }
-
-    /// Mean of the events' negative log-likelihoods + utility_weight · prompt-aware terms + centring.
-    fn loss(&self, terms: &Terms<'_>, logits: &Tensor) -> Loss {
-        let events = terms.said.iter().flatten().count() as f64;
-        let likelihood = self.likelihood(terms, logits) / events;
-        let linked = match self.config.utility_weight {
-            0.0 => Vec::new(),
-            _ => terms.linked(self.config.utility_answers),
-        };
-        let mut utility = Tensor::zeros([], (Kind::Float, logits.device()));
-        for (pairs, closedness) in &linked {
-            let dial = Dial::from_closedness(*closedness, self.config.closedness_clip);
-            utility += listwise_utility_loss(logits, pairs, |x| dial.value(x), Reduction::Mean);
-        }
-        let mut centring = Tensor::zeros([], (Kind::Float, logits.device()));
-        let questions = terms.by_question();
-        for places in &questions {
-            let places = Tensor::from_slice(places).to_device(logits.device());
-            centring += logits.index_select(0, &places).mean(Kind::Float).square();
-        }
-        let total = &likelihood
-            + &utility * (self.config.utility_weight / events)
-            + centring * (self.config.centring / questions.len().max(1) as f64);
-        Loss {
-            total,
-            likelihood: likelihood.double_value(&[]),
-            utility: utility.double_value(&[]) / linked.len().max(1) as f64,
-            utility_questions: linked.len(),
-        }
-    }
-
-    /// Sum over the events of −log P(what was said), each pair at its weight.
-    fn likelihood(&self, terms: &Terms<'_>, logits: &Tensor) -> Tensor {
-        let device = logits.device();
-        let mut sum = Tensor::zeros([], (Kind::Float, device));
-        let mut pairs: Vec<WeightedPair> = Vec::new();
-        let (mut graded, mut shares) = (Vec::new(), Vec::new());
-        let (mut thumbed, mut ups) = (Vec::new(), Vec::new());
-        for said in terms.said.iter().flatten() {
-            match said {
-                Said::Order { pairs: order } => pairs.extend(order),
-                Said::Grade { answer, shares: own, .. } => {
-                    graded.push(*answer as i64);
-                    shares.extend(own.iter().map(|share| *share as f32));
-                }
-                Said::Thumb { answer, up } => {
-                    thumbed.push(*answer as i64);
-                    ups.push(if *up { 1f32 } else { 0.0 });
-                }
-            }
-        }
-        let at = |places: &[i64]| logits.index_select(0, &Tensor::from_slice(places).to_device(device));
-        if !pairs.is_empty() {
-            let (better, worse, weight) = pair_tensors(&pairs, Kind::Float, device);
-            let (chosen, rejected) = (logits.index_select(0, &better), logits.index_select(0, &worse));
-            let options = BradleyTerry { weight: Some(&weight), ..Default::default() };
-            sum += bradley_terry_loss(&chosen, &rejected, options) * weight.sum(Kind::Float);
-        }
-        if !graded.is_empty() {
-            let (one, zero) = (Tensor::from(1f32).to_device(device), Tensor::from(0f32).to_device(device));
-            let tau = rising_thresholds(&self.thresholds[0].1);
-            let log_p = level_log_probabilities(&at(&graded), &tau, &one, &zero);
-            let shares = Tensor::from_slice(&shares).view([-1, LEVELS as i64]).to_device(device);
-            sum += cumulative_logit_nll(&log_p, &shares).sum(Kind::Float);
-        }
-        if !thumbed.is_empty() {
-            let ups = Tensor::from_slice(&ups).to_device(device);
-            sum += thumbs_nll(&at(&thumbed), &ups, &self.thresholds[1].1, 1.0).sum(Kind::Float);
-        }
-        sum
     }
 
     /// Logits without gradients, in order.
@@ -339,7 +256,7 @@ impl RewardLearner {
     }
 
     /// Everything that a restart needs to go on bit for bit.
-    pub fn state(&self) -> Result<LearnerState, LearningError> {
+    pub fn state(&self) -> LearnerState {
         let mut tensors = Vec::new();
         put_tensors(&mut tensors, "model.", &self.model.parameters());
         put_tensors(&mut tensors, "thresholds.", &self.thresholds);
@@ -352,10 +269,9 @@ impl RewardLearner {
         scalars.insert("skipped_in_a_row".into(), self.skipped_in_a_row.into());
         put_f64(&mut scalars, "gain", self.normalisation.gain);
         put_f64(&mut scalars, "bias", self.normalisation.bias);
-        let stats =
-            serde_json::to_value(&self.stats).map_err(|error| LearningError::state("stats", error.to_string()))?;
+        let stats = serde_json::to_value(&self.stats).expect("whole numbers under string keys are valid JSON");
         scalars.insert("stats".into(), stats);
-        Ok(LearnerState { tensors, scalars: Value::Object(scalars) })
+        LearnerState { tensors, scalars: Value::Object(scalars) }
     }
 
     /// Takes over a saved state; one that does not fit is refused and changes nothing.
