@@ -4,6 +4,8 @@
 //! is only what connects them to the outside.
 
 pub mod cli;
+pub mod clock;
 pub mod config;
+pub mod gateway;
 pub mod sources;
 pub mod telemetry;

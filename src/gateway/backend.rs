@@ -1,0 +1,131 @@
+//! What the gateway needs of the daemon, and nothing more.
+//!
+//! Invariant: taking a request never waits (it is admitted or refused at once); only an acknowledgement is waited for.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use tokio::sync::mpsc;
+use understudy_learning::stages::{AnswerId, Feedback, FeedbackError, Finish, PolicyVersion, Sampling};
+
+/// A chat request after validation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChatRequest {
+    /// Role and content, in order.
+    pub messages: Vec<ChatMessage>,
+    /// Answers wanted.
+    pub samples: usize,
+    /// How to sample.
+    pub sampling: Sampling,
+    /// Where to stop.
+    pub stop: Vec<String>,
+    /// Seconds until the asker gives up.
+    pub timeout_s: f64,
+}
+
+/// One message of a chat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChatMessage {
+    /// `system`, `user` or `assistant`.
+    pub role: String,
+    /// Its text.
+    pub content: String,
+}
+
+/// What happens to a chat request once it is taken.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ChatEvent {
+    /// One more token of one of the answers.
+    Token {
+        /// Which answer, from 0.
+        sample: usize,
+        /// Text that is now certain; may be empty.
+        text: String,
+        /// At the sampling temperature.
+        logprob: f32,
+        /// The policy that sampled it.
+        version: PolicyVersion,
+    },
+    /// An answer is whole and durable.
+    Finished {
+        /// Which answer, from 0.
+        sample: usize,
+        /// Its name, for ratings.
+        answer: AnswerId,
+        /// The whole text.
+        text: String,
+        /// Why it ended.
+        finish: Finish,
+        /// Tokens in the prompt.
+        prompt_tokens: usize,
+        /// Tokens in the answer.
+        tokens: usize,
+        /// The newest policy that took part.
+        version: PolicyVersion,
+    },
+    /// It was given up; nothing follows.
+    Failed(Refusal),
+}
+
+/// Events of one request; dropping it cancels the request.
+pub type ChatEvents = mpsc::Receiver<ChatEvent>;
+
+/// Why something was not done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It cannot be done as it is: the field and the sentence.
+    #[error("{message}")]
+    Invalid {
+        /// The request's field, where one is to blame.
+        field: Option<&'static str>,
+        /// What is wrong, with the value and the remedy.
+        message: String,
+    },
+    /// A field of a rating is wrong.
+    #[error("{0}")]
+    Rating(#[from] FeedbackError),
+    /// It speaks of something that is not here.
+    #[error("{0}")]
+    Unknown(String),
+    /// It contradicts what was said before under the same id.
+    #[error("{0}")]
+    Conflict(String),
+    /// Too much waits already: come back.
+    #[error("{0}")]
+    Full(String),
+    /// Shutting down.
+    #[error("{0}")]
+    Closed(String),
+    /// Too late.
+    #[error("{0}")]
+    Expired(String),
+    /// A part failed with it in hand.
+    #[error("{0}")]
+    Crashed(String),
+}
+
+/// A rating that is on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ack {
+    /// Its place in the journal.
+    pub seq: u64,
+    /// It had been taken before.
+    pub duplicate: bool,
+}
+
+/// A future that a backend returns.
+pub type Waiting<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The daemon as the gateway sees it.
+pub trait Backend: Send + Sync {
+    /// Takes a chat request, or refuses it at once.
+    fn chat(&self, request: ChatRequest) -> Result<ChatEvents, Refusal>;
+    /// Takes a rating; ready when it is durable or refused.
+    fn feedback(&self, feedback: Feedback) -> Waiting<'_, Result<Ack, Refusal>>;
+    /// Empty when ready to serve, else the reasons why not.
+    fn not_ready(&self) -> Vec<String>;
+    /// The policy that serves now.
+    fn version(&self) -> PolicyVersion;
+    /// The served model's name.
+    fn model(&self) -> &str;
+}

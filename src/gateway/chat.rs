@@ -1,0 +1,110 @@
+//! `POST /v1/chat/completions`.
+//!
+//! Invariant: each choice carries its answer's id, so that feedback can name it; a client that goes away cancels what it
+//! asked for.
+
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use serde_json::{Value, json};
+
+use super::backend::{ChatEvent, ChatEvents, Refusal};
+use super::guard;
+use super::stream::{StreamOf, events};
+use super::wire::{self, Body, Form};
+use super::{ApiError, Shared};
+use crate::clock;
+
+/// The handler.
+pub(super) async fn complete(shared: web::Data<Shared>, payload: web::Payload) -> Result<HttpResponse, ApiError> {
+    let bytes = guard::body(payload, &shared).await?;
+    let body: Body = serde_json::from_slice(&bytes)
+        .map_err(|error| ApiError::invalid(None, format!("the body is no chat request: {error}")))?;
+    let now = clock::now_ms();
+    let stream_id = shared.recent.begin(now);
+    let seed = seed_of(&stream_id);
+    let model = shared.backend.model().to_owned();
+    let (request, form) = body.into_request(&shared.generation, &shared.http, &model, seed)?;
+    let (samples, timeout) = (request.samples, Duration::from_secs_f64(request.timeout_s));
+    let receiver = shared.backend.chat(request)?;
+    let version = shared.backend.version();
+    if form.stream {
+        let stream = StreamOf { id: stream_id.clone(), created: now / 1000, model, form, samples };
+        let keep_alive = Duration::from_secs_f64(shared.http.keep_alive_s);
+        return Ok(HttpResponse::Ok()
+            .insert_header(("content-type", "text/event-stream; charset=utf-8"))
+            .insert_header(("cache-control", "no-cache"))
+            .insert_header(("x-policy-version", version.to_string()))
+            .insert_header(("x-completion-id", stream_id))
+            .streaming(events(stream, receiver, shared.recent.clone(), keep_alive, timeout)));
+    }
+    let whole = tokio::time::timeout(timeout, gather(receiver, samples, form)).await.unwrap_or_else(|_| {
+        let message =
+            format!("no whole answer within {} s (http.chat_timeout_s); ask for fewer tokens", timeout.as_secs());
+        Err(ApiError::new(StatusCode::GATEWAY_TIMEOUT, "deadline_passed", None, message))
+    })?;
+    let id = wire::completion_id(whole.first_answer);
+    shared.recent.finished(&stream_id, whole.first_answer);
+    Ok(HttpResponse::Ok()
+        .insert_header(("x-policy-version", whole.version.to_string()))
+        .insert_header(("x-completion-id", id.clone()))
+        .json(json!({
+            "id": id,
+            "object": "chat.completion",
+            "created": now / 1000,
+            "model": model,
+            "system_fingerprint": wire::fingerprint(whole.version),
+            "choices": whole.choices,
+            "usage": wire::usage(whole.prompt_tokens, whole.tokens),
+        })))
+}
+
+/// A request without a seed gets one of its own.
+fn seed_of(id: &str) -> u64 {
+    id.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+struct Whole {
+    choices: Vec<Value>,
+    first_answer: u64,
+    version: u64,
+    prompt_tokens: usize,
+    tokens: usize,
+}
+
+async fn gather(mut receiver: ChatEvents, samples: usize, form: Form) -> Result<Whole, ApiError> {
+    let mut whole =
+        Whole { choices: vec![Value::Null; samples], first_answer: u64::MAX, version: 0, prompt_tokens: 0, tokens: 0 };
+    let mut logprobs: Vec<Vec<Value>> = vec![Vec::new(); samples];
+    let mut missing = samples;
+    while missing > 0 {
+        let lost = || Refusal::Crashed("the request was lost while it was answered; send it again".to_owned());
+        match receiver.recv().await.ok_or_else(lost)? {
+            ChatEvent::Token { sample, text, logprob, .. } => {
+                if let Some(entries) = logprobs.get_mut(sample).filter(|_| form.logprobs) {
+                    entries.push(wire::logprob_entry(&text, logprob));
+                }
+            }
+            ChatEvent::Finished { sample, answer, text, finish, prompt_tokens, tokens, version } => {
+                let Some(choice) = whole.choices.get_mut(sample).filter(|choice| choice.is_null()) else { continue };
+                let content = std::mem::take(&mut logprobs[sample]);
+                *choice = json!({
+                    "index": sample,
+                    "message": {"role": "assistant", "content": text},
+                    "logprobs": form.logprobs.then(|| json!({"content": content})),
+                    "finish_reason": wire::finish_reason(finish),
+                    "answer_id": answer,
+                    "completion_id": wire::completion_id(answer),
+                });
+                whole.first_answer = whole.first_answer.min(answer);
+                whole.version = whole.version.max(version);
+                whole.prompt_tokens = prompt_tokens;
+                whole.tokens += tokens;
+                missing -= 1;
+            }
+            ChatEvent::Failed(refusal) => return Err(refusal.into()),
+        }
+    }
+    Ok(whole)
+}

@@ -1,0 +1,104 @@
+//! The HTTP face, on loopback only: chat completions as OpenAI's clients know them, feedback, metrics, health.
+//!
+//! Invariant: whatever arrives is bounded in size and time before it is looked at; a rating is answered with 200 only
+//! after it is durable; every refusal says what is wrong, with which value, and what to do.
+
+pub mod backend;
+mod chat;
+mod error;
+mod feedback;
+mod guard;
+mod observe;
+mod recent;
+mod stream;
+pub mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::Server;
+use actix_web::{App, HttpServer, middleware, web};
+use anyhow::Context;
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use crate::config::{Generation, Http};
+use backend::Backend;
+pub use error::ApiError;
+
+/// Seconds that requests in flight get to finish once the server stops.
+const SHUTDOWN_SECONDS: u64 = 10;
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct Shared {
+    /// The daemon, or what stands for it in a test.
+    pub backend: Arc<dyn Backend>,
+    /// Limits.
+    pub http: Arc<Http>,
+    /// Defaults of a request.
+    pub generation: Arc<Generation>,
+    /// Renders metrics, where they are recorded.
+    pub metrics: Option<PrometheusHandle>,
+    /// Streams of late, so that their ids can be rated.
+    pub(crate) recent: Arc<recent::Recent>,
+}
+
+impl Shared {
+    /// Puts together what the handlers share.
+    pub fn new(
+        backend: Arc<dyn Backend>,
+        http: Http,
+        generation: Generation,
+        metrics: Option<PrometheusHandle>,
+    ) -> Self {
+        Self {
+            backend,
+            http: Arc::new(http),
+            generation: Arc::new(generation),
+            metrics,
+            recent: Arc::new(recent::Recent::default()),
+        }
+    }
+}
+
+/// Takes the configured address, so that a port in use is found before anything else is started.
+pub fn listen(http: &Http) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(http.bind).with_context(|| {
+        format!("cannot listen on {} (http.bind); stop what uses it or set another address", http.bind)
+    })
+}
+
+/// Serves on `listener` until the returned server is stopped. Must be called within an actix system.
+pub fn serve(listener: TcpListener, shared: Shared) -> anyhow::Result<Server> {
+    let max_connections = shared.http.max_connections;
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(web::Data::new(shared.clone()))
+            .wrap(middleware::from_fn(guard::guard))
+            .configure(routes)
+            .default_service(web::to(observe::not_found))
+    });
+    Ok(server
+        .workers(1)
+        .max_connections(max_connections)
+        .client_request_timeout(Duration::from_secs(5))
+        .shutdown_timeout(SHUTDOWN_SECONDS)
+        .disable_signals()
+        .listen(listener)
+        .context("cannot serve on the address")?
+        .run())
+}
+
+/// The routes; tests mount them without a socket.
+pub(crate) fn routes(app: &mut web::ServiceConfig) {
+    app.route("/v1/chat/completions", web::post().to(chat::complete))
+        .route("/v1/feedback", web::post().to(feedback::give))
+        .route("/v1/models", web::get().to(observe::models))
+        .route("/metrics", web::get().to(observe::metrics))
+        .route("/healthz", web::get().to(observe::healthz))
+        .route("/readyz", web::get().to(observe::readyz));
+}
