@@ -4,12 +4,14 @@
 //! arguments.
 
 pub mod annotators;
+mod batches;
 pub mod error;
 pub mod gold;
 pub mod optimiser;
 pub mod ppo;
 pub mod reward;
 pub mod schedule;
+pub mod sft;
 pub mod stages;
 pub mod state;
 pub mod tensors;

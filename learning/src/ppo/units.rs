@@ -12,7 +12,8 @@ use super::loss::{policy_loss, value_loss};
 use super::report::{Outcome, PpoReport};
 use super::staleness::staleness;
 use super::stats::RatioSums;
-use super::update::{LossSums, MicroBatch, Phase, Progress, Stage, Tally, Update, admit, groups_by_length, plan};
+use super::update::{LossSums, Phase, Progress, Stage, Tally, Update, admit};
+use crate::batches::{Cut, MicroBatch, groups_by_length, plan};
 use crate::error::LearningError;
 use crate::stages::{Finish, ScoredRollout, TrunkStates};
 use crate::tensors::{answer_positions, pad_states, rollout_states, split_rows};
@@ -128,7 +129,9 @@ impl PpoLearner {
         report.max_logprob_gap = figures.max_logprob_gap;
         report.learning_rate = self.config.learning_rate * self.config.schedule.factor(self.version);
         let tokens: Vec<usize> = update.batch.iter().map(|scored| scored.rollout.tokens.len()).collect();
-        let plan = plan(&lengths(&update.batch), &tokens, &self.config, self.seed, self.version);
+        let (epochs, minibatch) = (self.config.update_epochs, self.config.minibatch_size);
+        let cut = Cut { epochs, minibatch, micro_batch: self.config.micro_batch_size };
+        let plan = plan(&lengths(&update.batch), &tokens, cut, self.seed, self.version);
         Stage::Learn { experience: Box::new(experience), total: plan.len(), plan }
     }
 
