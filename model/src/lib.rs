@@ -26,4 +26,6 @@ pub use logprobs::{TokenLogprobs, backward_from, backward_through_head, token_lo
 pub use text::{Message, TextCodec, TextStream};
 pub use transformer::build;
 pub use trunk::{Trunk, trunk_states};
-pub use weights::{ExportParts, GenerationDefaults, LoadedModel, ModelCard, Weights, export, load, load_weights};
+pub use weights::{
+    ExportParts, GenerationDefaults, LoadedModel, ModelCard, Weights, export, load, load_text, load_weights,
+};

@@ -14,8 +14,8 @@ use super::codec::{Message, SpecialTokens};
 use super::strftime::strftime;
 use crate::error::ModelError;
 
-/// Instructions that one rendering may take: a thousand times what the longest usual chat needs.
-const FUEL: u64 = 20_000_000;
+/// Instructions that one rendering may take: a chat of a thousand turns takes about a tenth.
+const FUEL: u64 = 1_000_000;
 /// Bytes that one rendering may give.
 const MAX_OUTPUT: usize = 16 << 20;
 const NAME: &str = "chat";

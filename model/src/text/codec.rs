@@ -2,6 +2,7 @@
 //!
 //! Invariant: cheap to clone (everything large is shared) and immutable; two codecs of one model encode alike.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -67,6 +68,9 @@ pub struct TextFiles {
 #[derive(Clone)]
 pub struct TextCodec {
     tokenizer: Arc<Tokenizer>,
+    /// Left out of decoded text. Kept here because the tokenizer itself, when it skips special tokens, misses those that
+    /// its normalizer changes.
+    skipped: Arc<BTreeSet<u32>>,
     template: Option<Arc<ChatTemplate>>,
     files: Arc<TextFiles>,
 }
@@ -87,7 +91,9 @@ impl TextCodec {
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|error| ModelError::Tokenizer(error.to_string()))?;
         let template = files.chat_template.as_deref().map(ChatTemplate::compile).transpose()?.map(Arc::new);
-        Ok(Self { tokenizer: Arc::new(tokenizer), template, files: Arc::new(files) })
+        let added = tokenizer.get_added_tokens_decoder();
+        let skipped = added.iter().filter(|(_, token)| token.special).map(|(id, _)| *id).collect();
+        Ok(Self { tokenizer: Arc::new(tokenizer), skipped: Arc::new(skipped), template, files: Arc::new(files) })
     }
 
     /// The same codec whose templates see `unix_seconds` as the present; without it they see no clock at all.
@@ -107,9 +113,10 @@ impl TextCodec {
 
     /// Text of `tokens` without the special ones; numbers outside the vocabulary stand for nothing.
     pub fn decode(&self, tokens: &[i64]) -> String {
-        let ids: Vec<u32> = tokens.iter().filter_map(|token| u32::try_from(*token).ok()).collect();
+        let ids = tokens.iter().filter_map(|token| u32::try_from(*token).ok());
+        let ids: Vec<u32> = ids.filter(|id| !self.skipped.contains(id)).collect();
         // Decoding fails only in decoders that demand a certain model: then the bare tokens are the honest answer.
-        self.tokenizer.decode(&ids, true).unwrap_or_else(|_| self.bare(&ids))
+        self.tokenizer.decode(&ids, false).unwrap_or_else(|_| self.bare(&ids))
     }
 
     fn bare(&self, ids: &[u32]) -> String {

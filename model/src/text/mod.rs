@@ -7,6 +7,8 @@ mod chat_template;
 mod codec;
 mod stream;
 mod strftime;
+#[cfg(test)]
+mod tests;
 
 pub use chat_template::ChatTemplate;
 pub use codec::{Message, SpecialTokens, TextCodec, TextFiles};

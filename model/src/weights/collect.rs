@@ -41,7 +41,12 @@ impl<'a> Collector<'a> {
             return Err(ModelError::WrongShape { name: name.to_owned(), found, expected });
         }
         let tensor = tch::no_grad(|| -> Result<Tensor, ModelError> {
-            let tensor = make()?.f_to_kind(Kind::Float)?.f_contiguous()?;
+            let stored = make()?;
+            if !matches!(stored.f_kind()?, Kind::Float | Kind::Half | Kind::BFloat16 | Kind::Double) {
+                let reason = format!("the tensor '{name}' is {:?}; give F32, F16 or BF16", stored.f_kind()?);
+                return Err(ModelError::malformed(&self.file, reason));
+            }
+            let tensor = stored.f_to_kind(Kind::Float)?.f_contiguous()?;
             if i64::try_from(tensor.f_isfinite()?.f_all()?)? == 0 {
                 return Err(ModelError::NonFinite { name: name.to_owned() });
             }

@@ -78,6 +78,11 @@ pub fn load_weights(path: &Path) -> Result<(ModelConfig, Weights), ModelError> {
     Ok((config, weights))
 }
 
+/// Loads tokenizer and chat template only.
+pub fn load_text(path: &Path) -> Result<TextCodec, ModelError> {
+    if is_folder(path)? { folder::read_text_codec(path) } else { gguf::load_text(path) }
+}
+
 fn is_folder(path: &Path) -> Result<bool, ModelError> {
     match path.metadata() {
         Ok(metadata) => Ok(metadata.is_dir()),

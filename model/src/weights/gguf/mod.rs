@@ -37,6 +37,12 @@ pub(crate) fn load_weights(path: &Path) -> Result<(ModelConfig, Weights), ModelE
     Ok((config, weights))
 }
 
+/// Tokenizer and chat template only.
+pub(crate) fn load_text(path: &Path) -> Result<TextCodec, ModelError> {
+    let (mapping, file) = (map(path)?, path.display().to_string());
+    TextCodec::new(vocabulary::text_files(&Header::parse(&mapping, &file)?)?)
+}
+
 fn parse(bytes: &[u8], file: &str) -> Result<LoadedModel, ModelError> {
     let header = Header::parse(bytes, file)?;
     let config = network::config(&header)?;

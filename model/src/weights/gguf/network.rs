@@ -96,7 +96,7 @@ fn llama_like(keys: &Keys, json: &mut Value) -> Result<(), ModelError> {
 
 /// The four numbers behind a file's frequency divisors. All published models use (f, 1, 4, 8192) with different f, and
 /// f is the greatest divisor; anything else is refused rather than guessed.
-fn llama3_scaling(factors: &[f32], theta: f64) -> Result<Value, ModelError> {
+pub(super) fn llama3_scaling(factors: &[f32], theta: f64) -> Result<Value, ModelError> {
     let factor = f64::from(factors.iter().copied().fold(1.0, f32::max));
     let (low, high, original) = (1.0, 4.0, 8192.0);
     let dimensions = 2.0 * factors.len() as f64;
