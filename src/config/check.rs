@@ -2,6 +2,8 @@
 //!
 //! Invariant: each rule names the key that has to change, the value it has and what would be right.
 
+use understudy_learning::LearningError;
+
 use super::{ConfigError, Loaded, Origin, SourceKind};
 
 /// Checks `loaded` against itself.
@@ -56,6 +58,26 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
     rule(positive(http.chat_timeout_s), "http.chat_timeout_s", "give seconds above 0")?;
     rule(positive(http.feedback_timeout_s), "http.feedback_timeout_s", "give seconds above 0")?;
     rule(positive(http.keep_alive_s), "http.keep_alive_s", "give seconds above 0")?;
+
+    let annotators = &config.annotators;
+    let rate = annotators.rate;
+    rule(rate.is_finite() && rate >= 0.0, "annotators.rate", "give 0 (nobody) or ratings a second")?;
+    let learning = |section: &str, result: Result<(), LearningError>| match result {
+        Err(LearningError::Config { field, value, remedy }) => {
+            let key = format!("{section}.{field}");
+            let place = loaded.origins.get(&key).unwrap_or(&Origin::BuiltIn).to_string();
+            Err(ConfigError::Invalid { place, key, value, remedy: remedy.to_owned() })
+        }
+        // Validation finds no other errors.
+        _ => Ok(()),
+    };
+    learning("ppo", config.ppo.validate())?;
+    learning("reward", config.reward.validate())?;
+    learning("annotators", annotators.population.validate())?;
+    let same = config.ppo.temperature == g.temperature;
+    rule(same, "ppo.temperature", "leave it out: it follows generation.temperature")?;
+    let whole_groups = config.ppo.batch_size.is_multiple_of(g.samples_per_prompt);
+    rule(whole_groups, "ppo.batch_size", "make it a multiple of generation.samples_per_prompt")?;
 
     rule(config.checkpoint.every_updates >= 1, "checkpoint.every_updates", "write one at least every so many updates")?;
     rule(config.checkpoint.keep_last >= 1, "checkpoint.keep_last", "keep at least the newest")?;
@@ -133,6 +155,31 @@ mod tests {
             "[generation]\nsamples_per_prompt = 17\n",
             "my.toml, line 2, column 1: 'generation.samples_per_prompt' is 17; make it at most \
              generation.max_sequences",
+        );
+    }
+
+    #[test]
+    fn learning_has_its_own_rules_and_they_name_their_key_too() {
+        check("[ppo]\ngamma = 1.5\n", "my.toml, line 2, column 1: 'ppo.gamma' is 1.5; give a number from 0 to 1");
+        check(
+            "[ppo]\ntemperature = 1.0\n",
+            "my.toml, line 2, column 1: 'ppo.temperature' is 1.0; leave it out: it follows generation.temperature",
+        );
+        let wrong = load("[annotators.taste]\nlength_width = 0.0\n").expect_err("no width");
+        assert!(wrong.starts_with("my.toml, line 2, column 1: 'annotators.taste.length_width' is 0"), "{wrong}");
+        let right = load("[generation]\ntemperature = 1.0\n[ppo]\ndual_clip = 3\n").expect("both may be set").config;
+        assert_eq!((right.ppo.temperature, right.ppo.dual_clip), (1.0, Some(3.0)));
+    }
+
+    #[test]
+    fn another_kind_of_rule_forgets_the_parameters_of_the_old_one() {
+        let none = load("[ppo.correction]\nkind = 'none'\n").expect("needs no bounds").config;
+        assert_eq!(none.ppo.correction, understudy_learning::ppo::correction::Correction::None);
+        let mask =
+            load("[ppo.correction]\nhigh = 3.0\nkind = 'mask_tokens'\nlow = 0.5\n").expect("has its bounds").config;
+        assert_eq!(
+            mask.ppo.correction,
+            understudy_learning::ppo::correction::Correction::MaskTokens { low: 0.5, high: 3.0 }
         );
     }
 

@@ -17,6 +17,9 @@ use super::{Config, ConfigError, Schema};
 /// Prefix of environment variables that configure; sections and keys follow, separated by two underscores.
 const ENV_PREFIX: &str = "UNDERSTUDY__";
 
+/// Keys by which a subsection says which kind it is: with another kind come other parameters.
+const TAGS: [&str; 3] = [".kind", ".rule", ".shape"];
+
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
@@ -119,7 +122,9 @@ impl Layers {
             // A table that is no section: name it, not its first key.
             return Err(self.unknown(&origin(span.clone()), key));
         }
-        for (key, value) in leaves {
+        // Tags first: they forget what their subsection held before.
+        let (tags, others): (Vec<_>, Vec<_>) = leaves.into_iter().partition(|(key, _)| is_tag(key));
+        for (key, value) in tags.into_iter().chain(others) {
             let place = origin(spans.get(&key).cloned().unwrap_or(0..0));
             let value = self.checked(&key, value, &place)?;
             self.put(&key, value, place);
@@ -156,8 +161,11 @@ impl Layers {
     pub fn finish(self) -> Result<Loaded, ConfigError> {
         let mut values = BTreeMap::new();
         flatten("", &self.table, &mut values);
-        let config = Config::deserialize(Value::Table(self.table))
+        let mut config = Config::deserialize(Value::Table(self.table))
             .map_err(|error| self_explained(&error, &values, &self.origins))?;
+        if !values.contains_key("ppo.temperature") {
+            config.ppo.temperature = config.generation.temperature;
+        }
         let loaded = Loaded { config, origins: self.origins, values };
         super::check::check(&loaded)?;
         Ok(loaded)
@@ -190,9 +198,16 @@ impl Layers {
             let Value::Table(inner) = entry else { return };
             table = inner;
         }
+        if is_tag(key) && table.get(last).is_some_and(|old| *old != value) {
+            table.clear();
+        }
         table.insert(last.to_owned(), value);
         self.origins.insert(key.to_owned(), origin);
     }
+}
+
+fn is_tag(key: &str) -> bool {
+    key.matches('.').count() >= 2 && TAGS.iter().any(|tag| key.ends_with(tag))
 }
 
 /// Puts serde's complaint ("unknown variant … in `model.device`") into our words, with the value's origin.

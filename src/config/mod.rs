@@ -12,6 +12,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use understudy_learning::annotators::PopulationConfig;
+use understudy_learning::ppo::PpoConfig;
+use understudy_learning::reward::RewardConfig;
 
 pub use error::ConfigError;
 pub use layers::{Layers, Loaded, Origin};
@@ -30,13 +33,13 @@ pub struct Config {
     /// How it speaks.
     pub generation: Generation,
     /// How the policy learns.
-    pub ppo: toml::Table,
+    pub ppo: PpoConfig,
     /// How the reward model learns.
-    pub reward: toml::Table,
+    pub reward: RewardConfig,
     /// Where questions come from.
     pub source: Source,
     /// Simulated people.
-    pub annotators: toml::Table,
+    pub annotators: Annotators,
     /// The HTTP face.
     pub http: Http,
     /// What is written when.
@@ -147,6 +150,16 @@ pub enum SourceKind {
     StackExchange,
     /// One JSON object a line.
     Jsonl,
+}
+
+/// `[annotators]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Annotators {
+    /// Ratings a second of all together; 0 is none.
+    pub rate: f64,
+    /// Who they are.
+    #[serde(flatten)]
+    pub population: PopulationConfig,
 }
 
 /// `[http]`
