@@ -47,7 +47,9 @@ impl<'a> Collector<'a> {
                 return Err(ModelError::malformed(&self.file, reason));
             }
             let tensor = stored.f_to_kind(Kind::Float)?.f_contiguous()?;
-            if i64::try_from(tensor.f_isfinite()?.f_all()?)? == 0 {
+            // The extremes are NaN if any value is, and take no memory, unlike `isfinite`.
+            let (least, greatest) = tensor.f_aminmax(None::<i64>, false)?;
+            if !(f64::try_from(least)?.is_finite() && f64::try_from(greatest)?.is_finite()) {
                 return Err(ModelError::NonFinite { name: name.to_owned() });
             }
             Ok(tensor)
