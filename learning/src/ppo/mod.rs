@@ -27,3 +27,5 @@ pub use update::{Phase, Progress, Update};
 
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod tests;
