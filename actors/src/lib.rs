@@ -3,17 +3,30 @@
 //! Invariant: actors decide when, the core decides what. Nothing here computes a loss, a reward or a token; nothing here
 //! is global: ports, places, fail points and counters are arguments, so a test builds its own universe.
 
+pub mod annotator;
+pub mod answers;
+pub mod bus;
 pub mod cancel;
+pub mod checkpoint;
 pub mod control;
+pub mod daemon;
 pub mod error;
 pub mod failpoint;
+pub mod feedback;
 pub mod invariant;
 pub mod link;
+pub mod messages;
 pub mod metric;
 pub mod place;
+pub mod policy;
+pub mod ppo;
+pub mod reward;
 pub mod runtime;
+pub mod seams;
+pub mod source;
 pub mod supervision;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+pub mod worker;
 
 mod locked;

@@ -1,0 +1,80 @@
+//! Recent answers in memory, all kept ones in the store.
+//!
+//! Invariant: an answer is found here from the moment its id is told to anybody until the store evicts it. What is in
+//! memory equals what is on disk, except for trunk states, which only memory has.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use understudy_checkpoints::{RecordKind, StoreError, StoreHandle};
+use understudy_learning::stages::{AnswerId, Rollout};
+
+use crate::locked::locked;
+
+/// The journal key of an answer.
+pub(crate) fn answer_key(id: AnswerId) -> String {
+    format!("answer/{id}")
+}
+
+/// An answer as it is journaled.
+pub(crate) fn encode_answer(rollout: &Rollout) -> Vec<u8> {
+    postcard::to_stdvec(rollout).expect("a rollout is plain data")
+}
+
+/// Why an answer could not be looked up.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswersError {
+    /// The store could not read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The record is no answer.
+    #[error("journal record {seq} is no answer ({error}); run `understudy doctor`")]
+    Decode {
+        /// Which record.
+        seq: u64,
+        /// What does not fit.
+        error: postcard::Error,
+    },
+}
+
+/// Looks answers up. Clones share the memory.
+#[derive(Clone)]
+pub struct Answers {
+    store: StoreHandle,
+    recent: Arc<Mutex<Recent>>,
+}
+
+struct Recent {
+    capacity: usize,
+    by_id: BTreeMap<AnswerId, Arc<Rollout>>,
+}
+
+impl Answers {
+    /// Keeps the newest `capacity` answers in memory, with their trunk states.
+    pub fn new(store: StoreHandle, capacity: usize) -> Self {
+        let recent = Recent { capacity: capacity.max(1), by_id: BTreeMap::new() };
+        Self { store, recent: Arc::new(Mutex::new(recent)) }
+    }
+
+    /// Remembers an answer that became durable.
+    pub fn remember(&self, rollout: Arc<Rollout>) {
+        let forgotten = {
+            let mut recent = locked(&self.recent);
+            recent.by_id.insert(rollout.id, rollout);
+            if recent.by_id.len() > recent.capacity { recent.by_id.pop_first() } else { None }
+        };
+        drop(forgotten); // its trunk states are freed outside the lock
+    }
+
+    /// The answer of this id; `None` if there never was one or it was evicted.
+    pub fn find(&self, id: AnswerId) -> Result<Option<Arc<Rollout>>, AnswersError> {
+        if let Some(rollout) = locked(&self.recent).by_id.get(&id) {
+            return Ok(Some(rollout.clone()));
+        }
+        let record = self.store.get_by_key(&answer_key(id))?.filter(|record| record.kind == RecordKind::Answer);
+        let Some(record) = record else { return Ok(None) };
+        let rollout =
+            postcard::from_bytes(&record.bytes).map_err(|error| AnswersError::Decode { seq: record.seq, error })?;
+        Ok(Some(Arc::new(rollout)))
+    }
+}

@@ -1,0 +1,388 @@
+//! Building and starting the loop.
+//!
+//! Invariant: learners start before the policy, so not a token is sampled from weights that a restart has left behind;
+//! watchers subscribe before anything is published; sources start last.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::watch;
+use understudy_checkpoints::{Store, StoreHandle};
+use understudy_learning::ppo::PpoLearner;
+use understudy_learning::reward::RewardLearner;
+
+use super::config::{DaemonConfig, Threads};
+use super::handle::DaemonHandle;
+use super::parts::{BaseModel, DaemonParts};
+use super::resume::{Found, look};
+use super::{ResumeReport, StartError};
+use crate::annotator::{AnnotatorActor, AnnotatorJob, Rater, RatersClock, SharedRater};
+use crate::answers::Answers;
+use crate::bus::Bus;
+use crate::cancel::Cancel;
+use crate::checkpoint::{CheckpointActor, CheckpointJob, Saved, SavedState};
+use crate::control::Control;
+use crate::failpoint::Failpoints;
+use crate::feedback::{FeedbackActor, FeedbackJob, PassedOn};
+use crate::invariant::Invariants;
+use crate::place::Place;
+use crate::policy::{AnswerIds, AnswerJournal, Outlets, PolicyActor, PolicyJob, Serving};
+use crate::ppo::{PpoActor, PpoJob, Versions};
+use crate::reward::{Mind, RewardActor, RewardJob, RewardView};
+use crate::seams::{Alone, LocalEngine, LocalPublisher, StoreLog, WeightPublisher};
+use crate::source::{QuestionSource, SharedSource, SourceActor, SourceJob};
+use crate::supervision::{Supervised, Supervision};
+use crate::worker::Worker;
+
+/// What all factories share.
+#[derive(Clone)]
+struct Shared {
+    config: DaemonConfig,
+    bus: Bus,
+    model: BaseModel,
+    store: StoreHandle,
+    checkpoints: PathBuf,
+    answers: Answers,
+    ids: AnswerIds,
+    invariants: Invariants,
+    failpoints: Failpoints,
+}
+
+/// A running loop: the owner of its threads and its store.
+pub struct Daemon {
+    pub(super) handle: DaemonHandle,
+    pub(super) bus: Bus,
+    pub(super) store: Store,
+    pub(super) places: Vec<Place>,
+    pub(super) actors: Actors,
+    pub(super) invariants: Invariants,
+}
+
+/// The actors by name, with what ends them.
+pub(super) struct Actors {
+    pub(super) policy: Supervised,
+    pub(super) feedback: Supervised,
+    pub(super) reward: (Supervised, Control<RewardActor>, Cancel),
+    pub(super) ppo: (Supervised, Control<PpoActor>, Cancel),
+    pub(super) checkpoint: Supervised,
+    pub(super) annotator: Option<Supervised>,
+    pub(super) sources: Vec<Supervised>,
+}
+
+impl Actors {
+    pub(super) fn all(&self) -> Vec<Supervised> {
+        let fixed = [&self.policy, &self.feedback, &self.reward.0, &self.ppo.0, &self.checkpoint];
+        fixed.into_iter().chain(&self.annotator).chain(&self.sources).cloned().collect()
+    }
+}
+
+impl Daemon {
+    /// Starts the loop and returns when all of it is ready. Needs a running actix system.
+    pub async fn start(config: DaemonConfig, parts: DaemonParts) -> Result<Self, StartError> {
+        config.validate()?;
+        let DaemonParts { model, store, checkpoints, sources, rater, failpoints } = parts;
+        let Found { report, unrated } = look(&store.handle(), &checkpoints, config.unrated_again)?;
+        let bus = Bus::new(config.capacities, config.ppo.batch_size, config.ppo.max_staleness);
+        let shared = Shared {
+            answers: Answers::new(store.handle(), config.answers_in_memory),
+            ids: AnswerIds::after(report.highest_answer),
+            store: store.handle(),
+            invariants: Invariants::new(),
+            config,
+            bus: bus.clone(),
+            model,
+            checkpoints,
+            failpoints,
+        };
+        let mut places = Vec::new();
+        let mut place = |name| -> Result<Place, StartError> {
+            let Threads::Dedicated { intra_op } = shared.config.threads else { return Ok(Place::Inline) };
+            let place = Place::dedicated(name, move || tch::set_num_threads(intra_op))?;
+            places.push(place.clone());
+            Ok(place)
+        };
+        let (reward_view, reward_seen) = watch::channel(RewardView::default());
+        let (newest, newest_seen) = watch::channel(report.checkpoint.clone());
+        let ppo = shared.start_ppo(place("ppo")?).await?;
+        let reward = shared.start_reward(place("reward")?, reward_view).await?;
+        let checkpoint = shared.start_checkpoint(place("checkpoint")?, &ppo.1, &reward.1, newest).await?;
+        let feedback = shared.start_feedback().await?;
+        let policy = shared.start_policy(place("policy")?).await?;
+        let annotator = match rater {
+            Some((rater, clock)) => Some(shared.start_annotator(rater, clock, unrated).await?),
+            None => None,
+        };
+        let mut asking = Vec::new();
+        for source in sources {
+            asking.push(shared.start_source(source).await?);
+        }
+        let actors = Actors { policy, feedback, reward, ppo, checkpoint, annotator, sources: asking };
+        let handle = DaemonHandle {
+            bus: bus.clone(),
+            text: shared.model.text.clone(),
+            store: store.handle(),
+            answers: shared.answers.clone(),
+            actors: Arc::new(actors.all()),
+            reward: reward_seen,
+            checkpoint: newest_seen,
+            resumed: Arc::new(report),
+        };
+        tracing::info!(resumed = ?handle.resumed, "the loop is running");
+        Ok(Self { handle, bus, store, places, actors, invariants: shared.invariants })
+    }
+
+    /// The way to it, for any thread.
+    pub fn handle(&self) -> DaemonHandle {
+        self.handle.clone()
+    }
+
+    /// What it went on from.
+    pub fn resumed(&self) -> &ResumeReport {
+        &self.handle.resumed
+    }
+
+    /// Its actors: the daemon ends when one of them is given up.
+    pub fn actors(&self) -> Vec<Supervised> {
+        self.actors.all()
+    }
+
+    /// What must always hold, and how often it did not.
+    pub fn invariants(&self) -> &Invariants {
+        &self.invariants
+    }
+}
+
+impl Shared {
+    fn supervision(&self, name: &'static str, place: Place) -> Supervision {
+        let config = &self.config;
+        let events = self.bus.events.clone();
+        let told = move |crash: &crate::supervision::Crash| {
+            let what = format!("{}; in hand: {:?}", crash.exit, crash.in_hand);
+            events.publish(crate::messages::LoopEvent::Trouble { actor: crash.actor, what });
+        };
+        let supervision = Supervision::new(name).policy(config.restart).place(place).budget(config.unit_budget);
+        supervision.seed(config.seed).on_crash(told)
+    }
+
+    async fn start_ppo(&self, place: Place) -> Result<(Supervised, Control<PpoActor>, Cancel), StartError> {
+        let (shared, drained) = (self.clone(), Cancel::new());
+        let fired = drained.clone();
+        let version = watch::channel(0).0;
+        let build = move |lifeline| -> Result<PpoActor, StartError> {
+            let Shared { config, bus, .. } = &shared;
+            let (trunk, branch) = shared.model.share();
+            let mut learner = PpoLearner::new(trunk, branch, config.ppo.clone(), config.seed);
+            let mut restored = 0;
+            if let Some((state, checkpoint)) = Saved::newest(&shared.checkpoints)? {
+                learner.restore(Saved::ppo(&checkpoint)?)?;
+                restored = state.policy_version;
+            }
+            let publisher = LocalPublisher::new(shared.store.clone(), bus.snapshots.clone())?;
+            let versions = Versions::new(learner.version(), restored, publisher.highest());
+            // A later incarnation leaves the newest weights on show until it has learned better ones.
+            if bus.snapshots.stamp() == 0 {
+                publisher.show(restored, learner.policy_snapshot());
+                version.send_replace(restored);
+            }
+            let job = PpoJob {
+                scored: bus.scored.inlet(),
+                checkpoints: bus.checkpoints.clone(),
+                events: bus.events.clone(),
+                pace: bus.pace.clone(),
+                learner,
+                versions,
+                publisher: Box::new(publisher),
+                group: Box::new(Alone::default()),
+                checkpoint_every: config.checkpoint_every,
+                version: version.clone(),
+                drained: fired.clone(),
+                invariants: shared.invariants.clone(),
+                failpoints: shared.failpoints.clone(),
+            };
+            Ok(Worker::new(job, lifeline))
+        };
+        let closed = self.bus.clone();
+        let supervision = self.supervision("ppo", place).on_give_up(move |_| closed.scored.close());
+        let (actor, control) = supervision.start(build);
+        ready(&actor).await?;
+        Ok((actor, control, drained))
+    }
+
+    async fn start_reward(
+        &self,
+        place: Place,
+        view: watch::Sender<RewardView>,
+    ) -> Result<(Supervised, Control<RewardActor>, Cancel), StartError> {
+        let (shared, drained) = (self.clone(), Cancel::new());
+        let fired = drained.clone();
+        let build = move |lifeline| -> Result<RewardActor, StartError> {
+            let Shared { config, bus, .. } = &shared;
+            let (trunk, branch) = shared.model.share();
+            let learner = RewardLearner::new(trunk, &branch, config.reward.clone(), config.seed)?;
+            let mut mind = Mind::new(learner, config.hearing.clone(), config.seed, shared.answers.clone());
+            if let Some((_, checkpoint)) = Saved::newest(&shared.checkpoints)? {
+                mind.restore(Saved::reward(&checkpoint)?)?;
+            }
+            let job = RewardJob {
+                rollouts: bus.rollouts.inlet(),
+                ratings: bus.ratings.inlet(),
+                scored: bus.scored.clone(),
+                events: bus.events.clone(),
+                log: Box::new(StoreLog(shared.store.clone())),
+                mind,
+                config: config.hearing.clone(),
+                view: view.clone(),
+                drained: fired.clone(),
+                failpoints: shared.failpoints.clone(),
+            };
+            Ok(Worker::new(job, lifeline))
+        };
+        let closed = self.bus.clone();
+        let supervision = self.supervision("reward", place).on_give_up(move |_| {
+            closed.rollouts.close();
+            closed.ratings.close();
+        });
+        let (actor, control) = supervision.start(build);
+        ready(&actor).await?;
+        Ok((actor, control, drained))
+    }
+
+    async fn start_checkpoint(
+        &self,
+        place: Place,
+        ppo: &Control<PpoActor>,
+        reward: &Control<RewardActor>,
+        newest: watch::Sender<Option<SavedState>>,
+    ) -> Result<Supervised, StartError> {
+        let (shared, ppo, reward) = (self.clone(), ppo.clone(), reward.clone());
+        let build = move |lifeline| -> Result<CheckpointActor, StartError> {
+            let job = CheckpointJob {
+                requests: shared.bus.checkpoints.inlet(),
+                events: shared.bus.events.clone(),
+                ppo: ppo.clone(),
+                reward: reward.clone(),
+                ids: shared.ids.clone(),
+                dir: shared.checkpoints.clone(),
+                retention: shared.config.retention.clone(),
+                newest: newest.clone(),
+                failpoints: shared.failpoints.clone(),
+            };
+            Ok(Worker::new(job, lifeline))
+        };
+        let closed = self.bus.clone();
+        let supervision = self.supervision("checkpoint", place).on_give_up(move |_| {
+            closed.checkpoints.abandon();
+        });
+        let (actor, _) = supervision.start(build);
+        ready(&actor).await?;
+        Ok(actor)
+    }
+
+    async fn start_feedback(&self) -> Result<Supervised, StartError> {
+        let shared = self.clone();
+        // What is in the journal by now is heard from there by the reward actor itself.
+        let passed_on = PassedOn::after(self.store.last_seq());
+        let build = move |lifeline| -> Result<FeedbackActor, StartError> {
+            let job = FeedbackJob {
+                inbox: shared.bus.feedback.inlet(),
+                ratings: shared.bus.ratings.clone(),
+                events: shared.bus.events.clone(),
+                answers: shared.answers.clone(),
+                log: Box::new(StoreLog(shared.store.clone())),
+                passed_on: passed_on.clone(),
+                failpoints: shared.failpoints.clone(),
+            };
+            Ok(Worker::new(job, lifeline))
+        };
+        let closed = self.bus.clone();
+        let supervision = self.supervision("feedback", Place::Inline).on_give_up(move |_| {
+            closed.feedback.abandon();
+        });
+        let (actor, _) = supervision.start(build);
+        ready(&actor).await?;
+        Ok(actor)
+    }
+
+    async fn start_policy(&self, place: Place) -> Result<Supervised, StartError> {
+        let shared = self.clone();
+        let build = move |lifeline| -> Result<PolicyActor, StartError> {
+            let Shared { config, bus, .. } = &shared;
+            let outlets = Outlets {
+                rollouts: bus.rollouts.clone(),
+                answers: bus.answers.clone(),
+                events: bus.events.clone(),
+                known: shared.answers.clone(),
+                pace: bus.pace.clone(),
+                temperature: config.ppo.temperature,
+            };
+            let engine = LocalEngine::new(shared.model.engine(config.engine.clone()), bus.snapshots.clone());
+            let journal = AnswerJournal::new(shared.store.clone());
+            let slots = (config.engine.max_sequences, config.kept_for_chat);
+            let job = PolicyJob {
+                chats: bus.chats.inlet(),
+                prompts: bus.prompts.inlet(),
+                snapshots: bus.snapshots.clone(),
+                serving: Serving::new(engine, shared.ids.clone(), slots, journal, outlets),
+                failpoints: shared.failpoints.clone(),
+            };
+            Ok(Worker::new(job, lifeline))
+        };
+        let closed = self.bus.clone();
+        let supervision = self.supervision("policy", place).on_give_up(move |_| {
+            closed.chats.abandon();
+            closed.prompts.abandon();
+        });
+        let (actor, _) = supervision.start(build);
+        ready(&actor).await?;
+        Ok(actor)
+    }
+
+    async fn start_annotator(
+        &self,
+        rater: Box<dyn Rater>,
+        clock: RatersClock,
+        unrated: Vec<crate::messages::AnsweredQuestion>,
+    ) -> Result<Supervised, StartError> {
+        let (shared, rater) = (self.clone(), SharedRater::new(Mutex::new(rater)));
+        let unrated = Arc::new(Mutex::new(Some(unrated)));
+        let build = move |lifeline| -> Result<AnnotatorActor, StartError> {
+            let job = AnnotatorJob {
+                rater: rater.clone(),
+                again: crate::locked::locked(&unrated).take().unwrap_or_default(),
+                answers: shared.bus.answers.clone(),
+                feedback: shared.bus.feedback.clone(),
+                events: shared.bus.events.clone(),
+                clock,
+                failpoints: shared.failpoints.clone(),
+            };
+            Ok(Worker::new(job, lifeline))
+        };
+        let (actor, _) = self.supervision("annotator", Place::Inline).start(build);
+        ready(&actor).await?;
+        Ok(actor)
+    }
+
+    async fn start_source(&self, source: Box<dyn QuestionSource>) -> Result<Supervised, StartError> {
+        let (shared, source) = (self.clone(), SharedSource::new(Mutex::new(source)));
+        let build = move |lifeline| -> Result<SourceActor, StartError> {
+            let job = SourceJob {
+                source: source.clone(),
+                config: shared.config.asking.clone(),
+                text: shared.model.text.clone(),
+                prompts: shared.bus.prompts.clone(),
+                pace: shared.bus.pace.clone(),
+                store: shared.store.clone(),
+                seed: shared.config.seed,
+                failpoints: shared.failpoints.clone(),
+            };
+            Ok(Worker::new(job, lifeline))
+        };
+        let (actor, _) = self.supervision("source", Place::Inline).start(build);
+        ready(&actor).await?;
+        Ok(actor)
+    }
+}
+
+async fn ready(actor: &Supervised) -> Result<(), StartError> {
+    actor.ready().await.map_err(|verdict| StartError::Actors { actor: actor.name(), verdict })
+}

@@ -1,0 +1,199 @@
+//! `PpoActor`: gathers scored answers, learns from them in short units, publishes what it learned.
+//!
+//! Invariant: a published version was journaled before; a state for a checkpoint is given between two updates only; what
+//! is learned does not depend on when control comes.
+
+mod batch;
+mod metric;
+mod versions;
+
+use futures_util::StreamExt;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use understudy_learning::ppo::{Outcome, PpoLearner, PpoReport, Progress, Update};
+use understudy_learning::stages::PolicyVersion;
+use understudy_learning::{LearnerState, LearningError};
+
+use crate::cancel::Cancel;
+use crate::checkpoint::CheckpointRequest;
+use crate::failpoint::Failpoints;
+use crate::invariant::{InvariantId, Invariants};
+use crate::link::{Feed, Inlet, Pace, Port, Ticket};
+use crate::messages::{LoopEvent, ScoredGroup};
+use crate::seams::{TrainGroup, WeightPublisher};
+use crate::worker::{Desk, Job, Worker};
+
+use batch::Batcher;
+use metric::record;
+pub use metric::*;
+pub(crate) use versions::Versions;
+
+/// The actor.
+pub type PpoActor = Worker<PpoJob>;
+
+/// What the actor gives for a checkpoint.
+#[derive(Debug)]
+pub struct PpoState {
+    /// The learner's tensors and scalars.
+    pub learner: LearnerState,
+    /// The version under which its policy is published.
+    pub version: PolicyVersion,
+    /// Updates done.
+    pub updates: u64,
+}
+
+/// The actor's work.
+pub struct PpoJob {
+    /// Scored answers.
+    pub(crate) scored: Inlet<ScoredGroup>,
+    /// Where checkpoints are asked for.
+    pub(crate) checkpoints: Port<CheckpointRequest>,
+    /// Who wants to see what was learned.
+    pub(crate) events: Feed<LoopEvent>,
+    /// Told of each update.
+    pub(crate) pace: Pace,
+    /// The learner.
+    pub(crate) learner: PpoLearner,
+    /// Published versions against updates done.
+    pub(crate) versions: Versions,
+    /// Makes versions visible.
+    pub(crate) publisher: Box<dyn WeightPublisher>,
+    /// The other learners, if any.
+    pub(crate) group: Box<dyn TrainGroup>,
+    /// Updates between two checkpoints.
+    pub(crate) checkpoint_every: u64,
+    /// The newest version, for the status.
+    pub(crate) version: watch::Sender<PolicyVersion>,
+    /// Fired when nothing more will come and everything was learned.
+    pub(crate) drained: Cancel,
+    /// Checked while it runs.
+    pub(crate) invariants: Invariants,
+    /// `ppo.before`, `ppo.after`: around each unit.
+    pub(crate) failpoints: Failpoints,
+}
+
+/// An update under way.
+struct Working {
+    update: Update,
+    tickets: Vec<Ticket>,
+    began: Instant,
+}
+
+impl Job for PpoJob {
+    type State = PpoState;
+
+    async fn run(mut self, desk: Desk<PpoState>) -> Result<(), String> {
+        let mut batcher = Batcher::new(self.learner.config().batch_size);
+        let mut working: Option<Working> = None;
+        let mut open = true;
+        let mut scored = self.scored.items();
+        loop {
+            if desk.is_cancelled() {
+                return Err("told to end".to_owned());
+            }
+            if let Some(work) = &mut working {
+                match self.unit(&desk, work) {
+                    Ok(None) => {}
+                    Ok(Some(report)) => self.learned(working.take().expect("it is the one at work"), report)?,
+                    Err(error @ LearningError::NonFinite { .. }) => {
+                        // Nothing was changed by the unit that failed: this batch is given up, the next one begins.
+                        tracing::error!(%error, "an update was given up");
+                        metrics::counter!(ABANDONED).increment(1);
+                        working = None;
+                    }
+                    Err(error) => return Err(error.to_string()),
+                }
+                tokio::task::yield_now().await;
+                continue;
+            }
+            while let Some(somebody) = desk.state_wanted() {
+                // Whoever asked may have given up waiting.
+                let _ = somebody.send(self.state());
+            }
+            if !desk.is_paused()
+                && let Some(batch) = batcher.take()
+            {
+                working = Some(self.begin(batch)?);
+                continue;
+            }
+            if !open && (desk.is_paused() || !batcher.is_ready()) {
+                self.drained.cancel();
+                if desk.should_finish() {
+                    return Ok(());
+                }
+            }
+            tokio::select! {
+                biased;
+                () = desk.ordered() => (),
+                group = scored.next(), if open && !batcher.is_ready() => match group {
+                    Some(group) => batcher.push(group),
+                    None => open = false,
+                },
+            }
+        }
+    }
+}
+
+impl PpoJob {
+    fn state(&self) -> PpoState {
+        PpoState { learner: self.learner.state(), version: self.published(), updates: self.learner.version() }
+    }
+
+    fn published(&self) -> PolicyVersion {
+        self.versions.published(self.learner.version())
+    }
+
+    fn begin(&mut self, groups: Vec<ScoredGroup>) -> Result<Working, String> {
+        self.group.barrier().map_err(|error| error.to_string())?;
+        let (mut batch, mut tickets) = (Vec::new(), Vec::new());
+        for group in groups {
+            batch.extend(group.rollouts);
+            tickets.push(group.ticket);
+        }
+        for scored in &mut batch {
+            self.versions.to_updates(&mut scored.rollout);
+        }
+        let began = Instant::now();
+        let update = self.learner.begin_update(batch).map_err(|error| error.to_string())?;
+        Ok(Working { update, tickets, began })
+    }
+
+    fn unit(&mut self, desk: &Desk<PpoState>, work: &mut Working) -> Result<Option<PpoReport>, LearningError> {
+        let _unit = desk.lifeline.begin("micro-batch");
+        let injected = |error: crate::failpoint::Injected| LearningError::input("fail point", error.to_string());
+        self.failpoints.hit("ppo.before").map_err(injected)?;
+        let progress = self.learner.next_unit(&mut work.update)?;
+        self.failpoints.hit("ppo.after").map_err(injected)?;
+        match progress {
+            Progress::Working { .. } => Ok(None),
+            Progress::Done(report) => Ok(Some(*report)),
+        }
+    }
+
+    /// An update is over: publish, tell, and ask for a checkpoint when one is due.
+    fn learned(&mut self, work: Working, mut report: PpoReport) -> Result<(), String> {
+        if report.outcome == Outcome::NothingToLearn {
+            tracing::warn!(dropped_stale = report.dropped_stale, "an update found nothing to learn from");
+            return Ok(()); // the tickets give their places back
+        }
+        work.tickets.into_iter().for_each(Ticket::spend);
+        let version = self.published();
+        let newest = *self.version.borrow();
+        self.invariants.check(InvariantId::VersionsRise, version > newest, || format!("{version} after {newest}"));
+        self.publisher.publish(version, self.learner.policy_snapshot()).map_err(|error| error.to_string())?;
+        // Counted from the daemon's start and not by the learner, which goes back when it starts from a checkpoint.
+        self.pace.advance(self.pace.version() + 1);
+        self.version.send_replace(version);
+        let mut shared = [report.mean_score, report.mean_reward, report.kl_per_sequence];
+        self.group.all_mean(&mut shared).map_err(|error| error.to_string())?;
+        [report.mean_score, report.mean_reward, report.kl_per_sequence] = shared;
+        let seconds = work.began.elapsed().as_secs_f64();
+        record(&report, seconds);
+        self.events.publish(LoopEvent::PolicyUpdate { version, report: Box::new(report), seconds });
+        if self.checkpoint_every > 0 && self.learner.version().is_multiple_of(self.checkpoint_every) {
+            // Full means that one is on its way already; it will hold this update.
+            let _ = self.checkpoints.offer(CheckpointRequest::routine());
+        }
+        Ok(())
+    }
+}
