@@ -202,10 +202,10 @@ fn a_score_is_read_at_the_last_token_wherever_the_states_come_from_and_whatever_
         let alone = learner.score(std::slice::from_ref(answer)).unwrap()[0].score;
         assert!((alone - together[i].score).abs() < 1e-5, "answer {i}");
         assert!((learner.score(&mixed).unwrap()[i].score - alone).abs() < 1e-5, "answer {i}");
-        let mut longer = answer.clone();
-        longer.tokens.push(33);
-        let longer = learner.score(std::slice::from_ref(&longer)).unwrap()[0].score;
-        assert!((longer - alone).abs() > 1e-4, "the last token counts");
+        let mut other = answer.clone();
+        *other.tokens.last_mut().unwrap() += 1;
+        let other = learner.score(std::slice::from_ref(&other)).unwrap()[0].score;
+        assert!((other - alone).abs() > 1e-4, "the very last token counts");
     }
     let mut wrong = with_states(&trunk, &answers[0]);
     wrong.tokens.push(1);
