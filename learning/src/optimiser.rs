@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use crate::error::LearningError;
-use crate::state::{check_tensors, load_tensors};
+use crate::state::{check_tensors, load_tensors, put_tensors};
 
 /// Where ε stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -127,9 +127,10 @@ impl AdamW {
         Ok(StepReport { grad_norm: norm })
     }
 
-    /// Copies of all moments, `<name>.exp_avg` and `<name>.exp_avg_sq`, and the step count as `steps`.
+    /// Copies, on the CPU, of all moments, `<name>.exp_avg` and `<name>.exp_avg_sq`, and the step count as `steps`.
     pub fn state(&self) -> Vec<(String, Tensor)> {
-        let mut state: Vec<_> = self.moments().into_iter().map(|(name, moment)| (name, moment.copy())).collect();
+        let mut state = Vec::new();
+        put_tensors(&mut state, "", &self.moments());
         state.push(("steps".to_owned(), Tensor::from_slice(&[self.steps as i64])));
         state
     }

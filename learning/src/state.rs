@@ -27,9 +27,10 @@ pub fn with_prefix(tensors: &[(String, Tensor)], prefix: &str) -> BTreeMap<Strin
         .collect()
 }
 
-/// Adds copies of `parameters` to `tensors` under `prefix`.
+/// Adds copies of `parameters`, on the CPU, to `tensors` under `prefix`.
 pub fn put_tensors(tensors: &mut Vec<(String, Tensor)>, prefix: &str, parameters: &[(String, Tensor)]) {
-    let copies = parameters.iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor.detach().copy()));
+    let copy = |tensor: &Tensor| tensor.detach().copy().to_device(tch::Device::Cpu);
+    let copies = parameters.iter().map(|(name, tensor)| (format!("{prefix}{name}"), copy(tensor)));
     tensors.extend(copies);
 }
 

@@ -93,4 +93,27 @@ mod tests {
         close(&cut, &[0.45 * 1.8, 1.8]);
         close(&ended, &[0.0, 0.0]);
     }
+
+    proptest::proptest! {
+        /// A table with holes gives, at its true positions, what the rows without the holes give.
+        #[test]
+        fn any_holes_change_nothing(
+            rows in proptest::collection::vec((-2.0f64..2.0, -2.0f64..2.0, proptest::bool::weighted(0.7)), 1..30),
+            bootstrap in -2.0f64..2.0,
+        ) {
+            let column = |f: fn(&(f64, f64, bool)) -> f64, rows: &[(f64, f64, bool)]| -> Vec<f64> { rows.iter().map(f).collect() };
+            let mask: Vec<bool> = rows.iter().map(|row| row.2).collect();
+            let kept: Vec<_> = rows.iter().copied().filter(|row| row.2).collect();
+            let holes = run(&column(|r| r.0, &rows), &column(|r| r.1, &rows), &mask, bootstrap);
+            let holes: Vec<f64> = holes.0.iter().zip(&mask).filter(|(_, counts)| **counts).map(|(a, _)| *a).collect();
+            // By the definition: A_t is the sum of (γλ)^k δ_{t+k}.
+            let (rewards, values) = (column(|r| r.0, &kept), column(|r| r.1, &kept));
+            let after = |t: usize| if t + 1 < values.len() { values[t + 1] } else { bootstrap };
+            let delta = |t: usize| rewards[t] + 0.9 * after(t) - values[t];
+            for (t, have) in holes.iter().enumerate() {
+                let want: f64 = (t..kept.len()).map(|s| 0.45f64.powi((s - t) as i32) * delta(s)).sum();
+                proptest::prop_assert!((have - want).abs() < 1e-12, "{} {}", have, want);
+            }
+        }
+    }
 }

@@ -181,10 +181,10 @@ impl PpoLearner {
             let clip = config.clip();
             let mut terms = policy_loss(logprobs, &cut(&prox), &cut(&advantages), clip) * cut(&weights);
             if config.entropy_coef != 0.0 {
-                terms = terms - entropy * config.entropy_coef;
+                terms -= entropy * config.entropy_coef;
             }
             if config.kl_loss_coef != 0.0 {
-                terms = terms + straight_through_k3(logprobs, &cut(&reference), KlClamp::USUAL) * config.kl_loss_coef;
+                terms += straight_through_k3(logprobs, &cut(&reference), KlClamp::USUAL) * config.kl_loss_coef;
             }
             let loss = terms.sum(Kind::Float) / micro.minibatch_tokens as f64;
             total += loss.double_value(&[]);

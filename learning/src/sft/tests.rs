@@ -47,7 +47,7 @@ fn only_completion_tokens_count() {
     let (learner, example) = (learner(1), examples().remove(0));
     let TinyModel { trunk, branch, .. } = tiny_model(5);
     let tokens = [example.prompt.as_slice(), &example.completion].concat();
-    let hidden = branch.hidden(&understudy_model::trunk_states(&trunk, &[tokens.clone()]));
+    let hidden = branch.hidden(&understudy_model::trunk_states(&trunk, std::slice::from_ref(&tokens)));
     let all = branch.logits(&hidden).get(0).log_softmax(-1, tch::Kind::Double);
     let taken = |i: usize| all.double_value(&[i as i64 - 1, tokens[i]]);
     let wanted = -(3..7).map(taken).sum::<f64>() / 4.0;

@@ -103,7 +103,9 @@ fn a_run_saved_and_restored_in_a_fresh_learner_goes_on_bit_for_bit() {
     let mut whole = learner(config(), 8);
     let wanted: Vec<PpoReport> = (0..5).map(|i| step(&mut whole, i)).collect();
     let mut first = learner(config(), 8);
-    (0..3).for_each(|i| drop(step(&mut first, i)));
+    for i in 0..3 {
+        step(&mut first, i);
+    }
     let state = first.state();
     // Through text, as a checkpoint does it.
     let scalars = serde_json::from_str(&serde_json::to_string(&state.scalars).unwrap()).unwrap();

@@ -3,6 +3,7 @@
 //! Invariant: rollouts are sampled here by whole forward passes, so that nothing but the learner is under test.
 
 mod learner;
+mod learns;
 mod robust;
 
 use std::sync::Arc;

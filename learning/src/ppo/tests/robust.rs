@@ -42,7 +42,9 @@ fn a_single_answer_of_a_single_token_is_enough() {
     let mut learner = learner(config(), 14);
     let mut one = batch(&learner, 1, 1).remove(0);
     let rollout = &mut one.rollout;
-    (rollout.tokens.truncate(1), rollout.old_logprobs.truncate(1), rollout.kept_mass.truncate(1));
+    rollout.tokens.truncate(1);
+    rollout.old_logprobs.truncate(1);
+    rollout.kept_mass.truncate(1);
     rollout.trunk = TrunkStates::Absent;
     let report = run(&mut learner, vec![one]);
     assert_eq!((report.outcome, report.tokens, report.steps), (Outcome::Learned, 1, 2));
