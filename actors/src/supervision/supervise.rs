@@ -20,6 +20,9 @@ use crate::cancel::Cancel;
 use crate::control::Control;
 use crate::place::Place;
 
+type SeeCrash = Box<dyn Fn(&Crash)>;
+type SeeEnd = Box<dyn FnOnce(&Exit)>;
+
 /// How an actor is to be kept alive; `start` begins.
 pub struct Supervision {
     pub(super) name: &'static str,
@@ -27,8 +30,8 @@ pub struct Supervision {
     pub(super) place: Place,
     pub(super) budget: Duration,
     pub(super) seed: u64,
-    pub(super) on_crash: Vec<Box<dyn Fn(&Crash)>>,
-    pub(super) on_give_up: Vec<Box<dyn FnOnce(&Exit)>>,
+    pub(super) on_crash: Vec<SeeCrash>,
+    pub(super) on_give_up: Vec<SeeEnd>,
 }
 
 /// A supervised actor as seen from outside. Clones are the same.
