@@ -6,6 +6,9 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod evaluation;
 pub mod gateway;
+pub mod resources;
 pub mod sources;
+pub mod speaker;
 pub mod telemetry;

@@ -3,13 +3,24 @@
 //! Invariant: data goes to stdout, everything else to stderr; a failure is one sentence and an exit code (0 ok, 1 failed,
 //! 2 wrong usage or configuration, 3 not ready: something has to be set up or started first).
 
+mod ask;
+mod bench;
+mod checkpoints;
 mod config;
+mod doctor;
+mod evaluate;
+mod export;
 mod failure;
 mod global;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::speaker::Which;
 
 pub use failure::{Failure, Outcome};
 pub use global::Global;
@@ -36,7 +47,20 @@ pub struct Cli {
 /// What the program can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Check or show the configuration.
+    /// Answer one question without a daemon
+    Ask(ask::Flags),
+    /// Measure the gold reward of fresh answers to held-out questions
+    Evaluate(evaluate::Flags),
+    /// Write a checkpoint as a Hugging Face folder
+    Export(export::Flags),
+    /// List, show or verify checkpoints
+    #[command(subcommand)]
+    Checkpoints(checkpoints::Command),
+    /// Say what was found: libtorch, devices, threads, model, data, disk
+    Doctor(doctor::Flags),
+    /// Measure generation and learning on this machine, as JSON
+    Bench(bench::Flags),
+    /// Check or show the configuration
     #[command(subcommand)]
     Config(config::Command),
 }
@@ -59,8 +83,35 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Outcome {
     let Cli { global, command } = cli;
     match command {
+        Command::Ask(flags) => ask::run(&global, flags),
+        Command::Evaluate(flags) => evaluate::run(&global, flags),
+        Command::Export(flags) => export::run(&global, flags),
+        Command::Checkpoints(command) => checkpoints::run(&global, command),
+        Command::Doctor(flags) => doctor::run(&global, flags),
+        Command::Bench(flags) => bench::run(&global, flags),
         Command::Config(command) => config::run(&global, command),
     }
+}
+
+/// Whose weights a flag names.
+fn which(name: &str) -> Which {
+    match name {
+        "base" => Which::Base,
+        "newest" => Which::Newest,
+        path => Which::At(path.into()),
+    }
+}
+
+/// A progress bar on stderr; hidden where nobody watches or a machine reads.
+fn progress_bar(length: u64, unit: &str, hidden: bool) -> ProgressBar {
+    if hidden || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let template = format!("{{bar:30}} {{pos}}/{{len}} {unit} {{elapsed}} {{wide_msg}}");
+    let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::new(length).with_style(style);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
 }
 
 #[cfg(test)]

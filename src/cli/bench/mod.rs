@@ -1,0 +1,87 @@
+//! `understudy bench`: how fast this machine generates and learns, by phase, per wall second and per core-second.
+//!
+//! Invariant: what is measured is the code that serves and learns, on the configured model; nothing is simulated.
+
+mod generate;
+mod learn;
+mod meter;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::evaluate::held_out;
+use super::{Failure, Global, Outcome, progress_bar};
+use crate::resources;
+use crate::speaker::{Speaker, Which, parameter_count};
+
+/// Flags of `bench`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Prints one JSON object: generation at each batch size, one PPO iteration, one reward update and one SFT step by
+phase; 'cpu' is processor time over all threads, so that rate_per_core_second compares machines.
+
+Example:
+  understudy bench --batch 1 --batch 8 --tokens 64 | jq .generation"
+)]
+pub struct Flags {
+    /// Answers at the same time; may be given often
+    #[arg(long, default_values_t = [1, 8, 32])]
+    batch: Vec<usize>,
+    /// Tokens decoded in each answer
+    #[arg(long, default_value_t = 64)]
+    tokens: usize,
+    /// Tokens of the prompts that are prefilled
+    #[arg(long, default_value_t = 128)]
+    prompt: usize,
+    /// Only generation
+    #[arg(long)]
+    only_generation: bool,
+}
+
+/// Runs `understudy bench`.
+pub(super) fn run(global: &Global, flags: Flags) -> Outcome {
+    let mut config = global.load()?.config;
+    crate::telemetry::start_logs(&config.log);
+    if flags.batch.contains(&0) || flags.tokens < 2 || flags.prompt < 2 {
+        return Err(Failure::Usage("--batch must be at least 1, --tokens and --prompt at least 2".to_owned()));
+    }
+    config.source.held_out = config.source.held_out.max(0.5);
+    let questions = held_out(&config, 64)?;
+    let speaker = Speaker::load(&config, &Which::Base)?;
+    let progress = progress_bar(flags.batch.len() as u64 + 3, "measurements", false);
+    let mut generation = Vec::new();
+    for batch in &flags.batch {
+        progress.set_message(format!("generation, {batch} at a time"));
+        generation.push(generate::measure(&speaker, &config, *batch, flags.prompt, flags.tokens)?);
+        progress.inc(1);
+    }
+    let mut report = json!({
+        "model": {
+            "path": config.model.path,
+            "parameters": parameter_count(&speaker.loaded),
+            "layers": speaker.loaded.config.num_layers,
+            "trainable_layers": config.model.trainable_layers,
+            "device": format!("{:?}", speaker.device()),
+        },
+        "machine": resources::machine(),
+        "threads": config.threads.intra_op,
+        "optimised_build": !cfg!(debug_assertions),
+        "generation": generation,
+    });
+    if !flags.only_generation {
+        progress.set_message("one PPO iteration");
+        let material = learn::Material::generate(&speaker, &config, &questions)?;
+        report["ppo_iteration"] = learn::ppo(&speaker, &config, &material)?;
+        progress.inc(1);
+        progress.set_message("one reward update");
+        report["reward_update"] = learn::reward(&speaker, &config, &material)?;
+        progress.inc(1);
+        progress.set_message("one SFT step");
+        report["sft_step"] = learn::sft(&speaker, &config, &material)?;
+    }
+    report["peak_memory_bytes"] = Value::from(resources::peak_memory_bytes());
+    progress.finish_and_clear();
+    let text = if global.json { report.to_string() } else { format!("{report:#}") };
+    println!("{text}");
+    Ok(())
+}
