@@ -8,12 +8,15 @@ EXPECTED.json is one of the fixtures: tests/fixtures/models/reference/<family>/e
 tokens) or tests/fixtures/models/smollm2_expected.json (token ids, rendered chats, the ten highest logits and greedy
 tokens of the default model). Prints the greatest difference; exits 0 if all is within the tolerance, 1 otherwise.
 
-transformers and a torch for the CPU come from the Python package index; torch's wheel needs only two of NVIDIA's packages
-to load, so leave the other gigabytes out:
+transformers and torch come from the Python package index. The wheel of torch loads only with all of NVIDIA's packages
+beside it, about 3 GB (a minute and a half to fetch and unpack on a fast line), so this is not part of every test run:
 
-    python3 -m venv /tmp/check && . /tmp/check/bin/activate
-    pip install --no-deps torch==2.11.0 'nvidia-cuda-runtime==13.0.*' 'nvidia-cuda-cupti==13.0.*'
-    pip install transformers numpy jinja2 filelock typing-extensions sympy networkx fsspec
+    python3 -m venv /tmp/check
+    /tmp/check/bin/pip install torch==2.11.0 transformers
+    /tmp/check/bin/python scripts/check_export.py FOLDER --expected EXPECTED.json
+
+Seen with transformers 5.23.0 on folders exported from the fixtures: 0.95e-6 to 1.9e-6 over the seven reference families
+(also with 4.57 for those tried), 1.3e-5 for the default model, all token ids, chats and greedy tokens equal.
 """
 
 import argparse
@@ -145,7 +148,8 @@ def main():
         check_expected(arguments.folder, arguments.expected, report)
     else:
         check_against(arguments.folder, arguments.against, report)
-    print(f"transformers {transformers.__version__}: greatest difference {report.greatest:.3g}, tolerance {report.tolerance:g}")
+    found = f"greatest difference {report.greatest:.3g}, tolerance {report.tolerance:g}"
+    print(f"transformers {transformers.__version__}: {found}")
     for failure in report.failures:
         print(f"check_export: {failure}")
     sys.exit(1 if report.failures else 0)
