@@ -21,6 +21,7 @@ pub struct ScalarHead {
 
 /// How a fresh head begins. The bias is 0.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "made once for a model")]
 pub enum HeadInit {
     /// All zeros: a value model that says 0 everywhere.
     Zero,
@@ -106,5 +107,63 @@ impl ScalarBranch {
     /// Where the weights are.
     pub fn device(&self) -> Device {
         self.stack.shape.device
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Purpose;
+    use crate::testing::tiny_model;
+    use crate::trunk::trunk_states;
+
+    #[test]
+    fn a_zero_head_says_zero_everywhere_and_a_normal_one_has_the_stated_deviation() {
+        let tiny = tiny_model(71);
+        let states = trunk_states(&tiny.trunk, &[vec![1, 2, 3], vec![4]]);
+        let value = ScalarBranch::from_branch(&tiny.branch, HeadInit::Zero);
+        let said = value.forward(&states);
+        assert_eq!(said.size(), [2, 3]);
+        assert_eq!(said.abs().max().double_value(&[]), 0.0);
+
+        let stream = Stream::new(1, Purpose::Init, 3);
+        let head = ScalarHead::new(9999, HeadInit::Normal(stream), Device::Cpu);
+        let deviation = head.weight.std(true).double_value(&[]);
+        // 1 / sqrt(D + 1) = 0.01 with a standard error of 0.01 / sqrt(2 D) = 7e-5; five of them.
+        assert!((deviation - 0.01).abs() < 3.6e-4, "{deviation}");
+        assert_eq!(head.bias.double_value(&[0]), 0.0);
+    }
+
+    #[test]
+    fn a_scalar_branch_reads_the_states_of_the_branch_it_came_from_and_trains_apart_from_it() {
+        let tiny = tiny_model(72);
+        let states = trunk_states(&tiny.trunk, &[vec![9, 8, 7]]);
+        let init = HeadInit::Normal(Stream::new(2, Purpose::Init, 0));
+        let reward = ScalarBranch::from_branch(&tiny.branch, init);
+        assert!(reward.hidden(&states) == tiny.branch.hidden(&states));
+        reward.set_trainable(true);
+        reward.forward(&states).sum(Kind::Float).backward();
+        for (name, parameter) in reward.parameters() {
+            assert!(parameter.grad().defined(), "{name} has a gradient");
+        }
+        assert!(tiny.branch.parameters().iter().all(|(_, p)| !p.requires_grad() && !p.grad().defined()));
+        let copy = reward.deep_copy();
+        assert!(copy.parameters().iter().all(|(_, p)| !p.requires_grad()));
+        let before = copy.forward(&states);
+        {
+            let _guard = tch::no_grad_guard();
+            let _same = reward.parameters()[0].1.shallow_clone().zero_();
+        }
+        assert!(copy.forward(&states) == before);
+        assert!(reward.forward(&states) != before);
+    }
+
+    #[test]
+    fn what_learners_and_the_engine_own_can_move_to_another_thread() {
+        fn movable<T: Send>() {}
+        movable::<crate::Trunk>();
+        movable::<Branch>();
+        movable::<ScalarBranch>();
+        movable::<crate::Engine>();
     }
 }
