@@ -8,6 +8,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::{StoreError, free_bytes};
+
 /// One kind of change to the file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DiskOp {
@@ -32,10 +34,14 @@ pub enum DiskOp {
 /// Called before each change with the path that changes; an error takes the place of the change.
 pub type DiskHook = Arc<dyn Fn(DiskOp, &Path) -> io::Result<()> + Send + Sync>;
 
+/// Answers the free bytes at a path in place of the file system.
+pub type FreeBytes = Arc<dyn Fn(&Path) -> u64 + Send + Sync>;
+
 /// The file system, with an optional hook before every change.
 #[derive(Clone, Default)]
 pub struct Disk {
     hook: Option<DiskHook>,
+    free: Option<FreeBytes>,
 }
 
 impl fmt::Debug for Disk {
@@ -52,7 +58,26 @@ impl Disk {
 
     /// The file system with `hook` before every change.
     pub fn with_hook(hook: DiskHook) -> Self {
-        Self { hook: Some(hook) }
+        Self { hook: Some(hook), free: None }
+    }
+
+    /// The same with `free` asked for the free space.
+    pub fn with_free_bytes(self, free: FreeBytes) -> Self {
+        Self { free: Some(free), ..self }
+    }
+
+    /// Bytes that may still be written at `path`.
+    pub(crate) fn free_bytes(&self, path: &Path) -> Result<u64, StoreError> {
+        self.free.as_ref().map_or_else(|| free_bytes(path), |free| Ok(free(path)))
+    }
+
+    /// Refuses when `path` has less than `needed` bytes free.
+    pub(crate) fn require_space(&self, path: &Path, needed: u64) -> Result<(), StoreError> {
+        let free = self.free_bytes(path)?;
+        if free < needed {
+            return Err(StoreError::NoSpace { path: path.to_path_buf(), free, needed });
+        }
+        Ok(())
     }
 
     fn before(&self, op: DiskOp, path: &Path) -> io::Result<()> {

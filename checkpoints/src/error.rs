@@ -27,7 +27,8 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// Another process, or another store in this one, has the directory.
-    #[error("the data directory {} is in use by process {holder}; stop it, or give this one another directory", path.display())]
+    #[error("the data directory {} is in use by process {holder}; stop it, or give this one another directory",
+        path.display())]
     Locked {
         /// The data directory.
         path: PathBuf,
@@ -68,8 +69,8 @@ pub enum StoreError {
         found: u64,
     },
     /// The store has applied more than the journal holds: acknowledged records are gone from the journal.
-    #[error("the journal {} ends at record {last} but the store had applied {applied}; restore the journal's files from \
-        a backup, or move the data directory away to begin anew", path.display())]
+    #[error("the journal {} ends at record {last} but the store had applied {applied}; restore the journal's files \
+        from a backup, or move the data directory away to begin anew", path.display())]
     JournalBehind {
         /// The journal directory.
         path: PathBuf,
@@ -79,8 +80,8 @@ pub enum StoreError {
         applied: u64,
     },
     /// Written by a newer program.
-    #[error("{} has format version {found} and this program reads up to {supported}; use the newer program that wrote it",
-        path.display())]
+    #[error("{} has format version {found} and this program reads up to {supported}; use the newer program that \
+        wrote it", path.display())]
     NewerFormat {
         /// The file or directory.
         path: PathBuf,
@@ -113,8 +114,8 @@ pub enum StoreError {
         message: String,
     },
     /// sled keeps a page outside its log, which it never syncs.
-    #[error("{} exists, and files there do not survive a power cut; stop, move the directory sled away and start again: \
-        it is rebuilt from the journal", path.display())]
+    #[error("{} exists, and files there do not survive a power cut; stop, move the directory sled away and start \
+        again: it is rebuilt from the journal", path.display())]
     BlobFile {
         /// The file.
         path: PathBuf,
@@ -136,7 +137,8 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// The store stopped after a disk error.
-    #[error("the store {} has stopped: {reason}; restart the program, all acknowledged records are kept", path.display())]
+    #[error("the store {} has stopped: {reason}; restart the program, all acknowledged records are kept",
+        path.display())]
     Failed {
         /// The data directory.
         path: PathBuf,

@@ -2,7 +2,7 @@
 //! after any crash that the disk itself survives.
 //!
 //! - [`journal`]: append-only segments; a record is acknowledged when its batch has been synced here.
-//! - [`store`]: the committer thread, the bounded replay rings and the idempotency keys in sled, rebuilt from the journal.
+//! - [`store`]: the committer thread, the bounded replay rings and the idempotency keys in sled, a view of the journal.
 //! - [`checkpoint`]: directories of large parts, committed atomically.
 
 pub mod checkpoint;
@@ -14,10 +14,10 @@ mod record;
 mod space;
 pub mod store;
 
-pub use disk::{Disk, DiskHook, DiskOp};
+pub use disk::{Disk, DiskHook, DiskOp, FreeBytes};
 pub use error::{CommitError, Full, StoreError};
 pub use record::{Ack, MAX_KEY_BYTES, MAX_RECORD_BYTES, NewRecord, Record, RecordKind};
 pub use space::free_bytes;
 pub use store::{
-    Bounds, Migrate, OpenReport, Rebuilt, Reply, RingStats, Sampling, Stats, Store, StoreConfig, StoreHandle,
+    Bounds, Migrate, OnFailure, OpenReport, Rebuilt, Reply, RingStats, Sampling, Stats, Store, StoreConfig, StoreHandle,
 };

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::Name;
 use super::manifest::{MANIFEST, MANIFEST_DIGEST, MANIFEST_VERSION, Manifest, Part, name_is_allowed, sha256_hex};
-use crate::{Disk, StoreError, space};
+use crate::{Disk, StoreError};
 
 /// Left free besides the checkpoint itself.
 const SPARE_BYTES: u64 = 16 << 20;
@@ -31,7 +31,7 @@ pub fn commit_on(
     prepare(disk, dir)?;
     clean(disk, dir)?;
     let bytes: u64 = parts.iter().map(|(_, bytes)| bytes.len() as u64).sum();
-    space::require(dir, bytes.saturating_add(SPARE_BYTES))?;
+    disk.require_space(dir, bytes.saturating_add(SPARE_BYTES))?;
 
     let target = dir.join(free_name(dir, step)?.to_string());
     let tmp = with_suffix(&target, "tmp");

@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use super::frame::{BATCH_BYTES, HEADER_LEN, Header, encode_frame, peek};
-use super::{Segment, Writer, read_from};
-use crate::StoreError;
+use super::{Segment, Writer, read_from, start};
+use crate::{Disk, StoreError};
 
 /// A segment is rewritten when fewer than one in this many of its records are still wanted.
 const SPARSE: u64 = 4;
@@ -20,8 +20,14 @@ impl Writer {
         count: &dyn Fn(u64, u64) -> u64,
         wanted: &dyn Fn(u64, u8) -> bool,
     ) -> Result<u64, StoreError> {
+        let unwanted = |segment: &&Segment| count(segment.first, segment.last) == 0;
+        let gone = self.closed.iter().take_while(unwanted).count();
         let mut freed = 0;
-        while let Some(oldest) = self.closed.first().filter(|segment| count(segment.first, segment.last) == 0) {
+        if let Some(newest_gone) = gone.checked_sub(1).map(|place| &self.closed[place]) {
+            start::write(&self.dir, &self.disk, newest_gone.last + 1)?;
+        }
+        for _ in 0..gone {
+            let oldest = &self.closed[0];
             self.disk.remove_file(&oldest.path).map_err(StoreError::io("remove", &oldest.path))?;
             freed += oldest.bytes;
             self.closed.remove(0);
@@ -68,18 +74,19 @@ impl Writer {
             Ok(())
         })?;
         flush(&mut batch);
-        self.replace(&segment.path, &out)?;
+        replace(&self.disk, &segment.path, &out)?;
         Ok(Segment { bytes: out.len() as u64, records, ..segment.clone() })
     }
+}
 
-    fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-        let tmp = path.with_extension("tmp");
-        if tmp.exists() {
-            self.disk.remove_file(&tmp).map_err(StoreError::io("remove the leftover", &tmp))?;
-        }
-        let mut file = self.disk.create_file(&tmp).map_err(StoreError::io("create", &tmp))?;
-        self.disk.write(&mut file, &tmp, bytes).map_err(StoreError::io("write", &tmp))?;
-        self.disk.sync_all(&file, &tmp).map_err(StoreError::io("sync", &tmp))?;
-        self.disk.rename(&tmp, path).map_err(StoreError::io("rename", &tmp))
+/// Puts a file with these bytes in the place of `path` by one rename; the directory is not synced.
+pub(super) fn replace(disk: &Disk, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let tmp = path.with_extension("tmp");
+    if tmp.exists() {
+        disk.remove_file(&tmp).map_err(StoreError::io("remove the leftover", &tmp))?;
     }
+    let mut file = disk.create_file(&tmp).map_err(StoreError::io("create", &tmp))?;
+    disk.write(&mut file, &tmp, bytes).map_err(StoreError::io("write", &tmp))?;
+    disk.sync_all(&file, &tmp).map_err(StoreError::io("sync", &tmp))?;
+    disk.rename(&tmp, path).map_err(StoreError::io("rename", &tmp))
 }

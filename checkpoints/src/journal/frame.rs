@@ -101,7 +101,7 @@ pub fn decode_frame(salt: u64, bytes: &[u8]) -> Result<(Vec<&[u8]>, usize), &'st
     let len = fields.u32().ok_or("the frame's head is cut short")?;
     let crc = fields.u32().ok_or("the frame's head is cut short")?;
     let payload_len = len as usize;
-    if payload_len > MAX_FRAME_BYTES || payload_len < 4 + RECORD_OVERHEAD {
+    if !(4 + RECORD_OVERHEAD..=MAX_FRAME_BYTES).contains(&payload_len) {
         return Err("the frame's length is impossible");
     }
     let payload = fields.bytes(payload_len).ok_or("the frame is cut short")?;

@@ -3,11 +3,12 @@
 //!
 //! Files: `<first sequence number, 20 digits>.seg`, a header and then one frame for each batch. A frame is written by
 //! one append and the next frame only after this one has been synced. So a bad frame with a good one behind it is
-//! damage of acknowledged bytes (an error), and a bad frame at the very end is a batch that nobody was told about (cut).
+//! damage of acknowledged bytes (an error), and a bad frame at the very end is a batch that nobody was told of (cut).
 
 mod compact;
 mod frame;
 mod reader;
+mod start;
 mod writer;
 
 use std::path::{Path, PathBuf};

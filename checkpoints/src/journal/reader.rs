@@ -5,10 +5,10 @@ use std::fs::{self, File};
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use super::Segment;
 use super::frame::{
     BadHeader, FORMAT_VERSION, FRAME_HEAD_LEN, HEADER_LEN, Header, MAX_FRAME_BYTES, decode_frame, peek,
 };
+use super::{Segment, start};
 use crate::{Disk, StoreError};
 
 /// An unacknowledged batch at the journal's end that a crash left half written, and that was cut off.
@@ -44,6 +44,7 @@ struct Damage {
 pub(crate) fn scan(dir: &Path, disk: &Disk, known: u64, visit: Visit<'_>) -> Result<Scan, StoreError> {
     let mut found = Scan::default();
     let paths = segment_files(dir, disk)?;
+    let start = start::read(dir)?;
     for (place, path) in paths.iter().enumerate() {
         let is_last = place + 1 == paths.len();
         if is_last && interrupted_creation(path)? {
@@ -53,8 +54,9 @@ pub(crate) fn scan(dir: &Path, disk: &Disk, known: u64, visit: Visit<'_>) -> Res
             break;
         }
         let (mut segment, damage) = read_segment(path, 0, visit)?;
-        if let Some(previous) = found.segments.last().filter(|previous| previous.last + 1 != segment.first) {
-            let expected = previous.last + 1;
+        let expected = found.segments.last().map(|previous| previous.last + 1);
+        if expected.map_or(segment.first > start, |expected| segment.first != expected) {
+            let expected = expected.unwrap_or(start);
             return Err(StoreError::JournalGap { path: dir.to_path_buf(), expected, found: segment.first });
         }
         if let Some(Damage { offset, reason }) = damage {
@@ -66,6 +68,9 @@ pub(crate) fn scan(dir: &Path, disk: &Disk, known: u64, visit: Visit<'_>) -> Res
         }
         found.records += segment.records;
         found.segments.push(segment);
+    }
+    if found.segments.is_empty() && start > 1 {
+        return Err(StoreError::JournalBehind { path: dir.to_path_buf(), last: 0, applied: start });
     }
     Ok(found)
 }

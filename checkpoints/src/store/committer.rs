@@ -14,7 +14,7 @@ use super::shared::Shared;
 use super::trees::{Trees, guarded};
 use crate::journal::{BATCH_BYTES, Writer};
 use crate::record::{Digest, digest};
-use crate::{Ack, CommitError, Disk, NewRecord, Record, StoreError, free_bytes};
+use crate::{Ack, CommitError, Disk, NewRecord, Record, StoreError};
 
 /// Most records in one batch.
 pub(super) const BATCH_RECORDS: usize = 256;
@@ -31,6 +31,7 @@ pub(super) struct Pending {
     record: NewRecord,
     digest: Digest,
     bytes: usize,
+    left: bool,
     reply: Option<Reply>,
     shared: Arc<Shared>,
 }
@@ -42,7 +43,7 @@ impl Pending {
         shared.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
         // Hashing is done in the caller's thread: the committer's time is everybody's.
         let digest = digest(record.kind, &record.bytes);
-        Self { record, digest, bytes, reply: Some(reply), shared: Arc::clone(shared) }
+        Self { record, digest, bytes, left: false, reply: Some(reply), shared: Arc::clone(shared) }
     }
 
     /// The caller is told that there is no room; the reply is not called.
@@ -50,19 +51,26 @@ impl Pending {
         self.reply = None;
     }
 
+    /// Leaves the queue's count; before the answer, so that who is answered finds the room.
+    fn leave(&mut self) {
+        if !std::mem::replace(&mut self.left, true) {
+            self.shared.waiting_records.fetch_sub(1, Ordering::Relaxed);
+            self.shared.waiting_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        }
+    }
+
     fn answer(&mut self, result: Result<Ack, CommitError>) {
-        if let Some(reply) = self.reply.take() {
-            if let Err(panic) = guarded(|| reply(result)) {
-                tracing::error!(panic, "a reply to a committed record panicked");
-            }
+        self.leave();
+        let Some(reply) = self.reply.take() else { return };
+        if let Err(panic) = guarded(|| reply(result)) {
+            tracing::error!(panic, "a reply to a committed record panicked");
         }
     }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        self.shared.waiting_records.fetch_sub(1, Ordering::Relaxed);
-        self.shared.waiting_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.leave();
         if self.reply.is_some() {
             let refusal = self.shared.refusal().unwrap_or(CommitError::Closed);
             self.answer(Err(refusal));
@@ -116,10 +124,10 @@ impl Committer {
                 Ok(Command::Commit(first)) => {
                     let (batch, after) = self.gather(first);
                     self.commit(batch)?;
-                    if let Some(command) = after {
-                        if self.control(command)? == After::Stop {
-                            return Ok(());
-                        }
+                    if let Some(command) = after
+                        && self.control(command)? == After::Stop
+                    {
+                        return Ok(());
                     }
                 }
                 Ok(command) => {
@@ -127,7 +135,7 @@ impl Committer {
                         return Ok(());
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => self.flush()?,
                 Err(RecvTimeoutError::Disconnected) => return self.flush(),
             }
             if self.unflushed >= self.flush_batches || self.time_to_flush().is_zero() {
@@ -296,7 +304,7 @@ impl Committer {
     }
 
     fn look_at_space(&self) {
-        let Ok(free) = free_bytes(&self.shared.dir) else { return };
+        let Ok(free) = self.disk.free_bytes(&self.shared.dir) else { return };
         self.shared.free_bytes.store(free, Ordering::Relaxed);
         let low = free < self.shared.min_free_bytes;
         if self.shared.low_space.swap(low, Ordering::Relaxed) != low {

@@ -17,7 +17,7 @@ use super::trees::{Trees, Trouble};
 use super::verify::{Audit, Loaded, load};
 use super::{OpenReport, Rebuilt, Store, StoreConfig, StoreHandle};
 use crate::journal::{self, BATCH_BYTES, Segment, Writer};
-use crate::{Record, StoreError, space};
+use crate::{Record, StoreError};
 
 /// Most records that may wait for the committer, whatever the configuration says.
 const QUEUE_LIMIT: usize = 4096;
@@ -26,7 +26,7 @@ pub(super) fn open(dir: &Path, config: StoreConfig) -> Result<(Store, OpenReport
     let disk = &config.disk;
     prepare_dir(dir, &config)?;
     let lock = DirLock::take(dir)?;
-    space::require(dir, config.min_free_bytes)?;
+    disk.require_space(dir, config.min_free_bytes)?;
     let journal_dir = dir.join("journal");
     let created = !journal_dir.is_dir();
     disk.create_dir(&journal_dir).map_err(StoreError::io("create the directory", &journal_dir))?;

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWrite
 
 use super::changes::KeyOwner;
 use super::index::{Index, Lookup as _};
-use super::trees::Trees;
+use super::trees::{Trees, guarded};
 use super::{Migrate, OnFailure};
 use crate::{CommitError, Record, StoreError};
 
@@ -55,8 +55,9 @@ impl Shared {
     pub(super) fn fail(&self, reason: String) {
         if self.failed.set(reason.clone()).is_ok() {
             tracing::error!(dir = %self.dir.display(), reason, "the store has stopped");
-            if let Some(tell) = &self.on_failure {
-                tell(&reason);
+            let Some(tell) = &self.on_failure else { return };
+            if let Err(panic) = guarded(|| tell(&reason)) {
+                tracing::error!(panic, "whoever was told of the stopped store panicked");
             }
         }
     }

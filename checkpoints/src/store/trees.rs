@@ -69,7 +69,7 @@ impl Trees {
             .use_compression(false);
         config = config.segment_size(SEGMENT_SIZE);
         let opened = guarded(|| {
-            let db = config.open()?;
+            let db = open_when_free(&config)?;
             let tree = |name: &str| db.open_tree(name);
             let (records, entries, keys, meta) = (tree("records")?, tree("entries")?, tree("keys")?, tree("meta")?);
             Ok(Self { dir: dir.to_path_buf(), db, records, entries, keys, meta })
@@ -206,6 +206,27 @@ fn write(tree: &TransactionalTree, writes: &Writes) -> ConflictableTransactionRe
     Ok(())
 }
 
+/// We hold the data directory's own lock; so if sled's is taken, it is by threads of a store that was closed in this
+/// process a moment ago and are not through yet.
+fn open_when_free(config: &sled::Config) -> sled::Result<sled::Db> {
+    for _ in 0..500 {
+        match config.open() {
+            Err(error) if is_locked(&error) => pause(),
+            opened => return opened,
+        }
+    }
+    config.open()
+}
+
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(_)) && error.to_string().contains("could not acquire lock")
+}
+
+#[expect(clippy::disallowed_methods, reason = "opening is synchronous and has no arbiter to block")]
+fn pause() {
+    std::thread::sleep(std::time::Duration::from_millis(10));
+}
+
 /// Tells damage, which the journal repairs, from what a person has to see to.
 fn sort_out(dir: &Path, error: sled::Error) -> Trouble {
     let message = error.to_string();
@@ -213,7 +234,7 @@ fn sort_out(dir: &Path, error: sled::Error) -> Trouble {
         sled::Error::Io(io) => {
             let kinds =
                 [io::ErrorKind::StorageFull, io::ErrorKind::PermissionDenied, io::ErrorKind::ReadOnlyFilesystem];
-            kinds.contains(&io.kind()) || message.contains("could not acquire lock")
+            kinds.contains(&io.kind()) || is_locked(&error)
         }
         _ => false,
     };

@@ -59,7 +59,7 @@ fn read_all(trees: &Trees, config: &StoreConfig) -> Result<Index, Unreadable> {
         let live = first != 0 && seq >= first;
         if let Some(key) = &entry.key {
             let owner = trees.keys.get(key)?.and_then(|value| KeyOwner::decode(&value));
-            if !owner.is_some_and(|owner| owner.seq >= seq) {
+            if owner.is_none_or(|owner| owner.seq < seq) {
                 return Err(content(format!("the key of record {seq} is gone")));
             }
         }

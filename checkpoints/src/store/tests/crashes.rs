@@ -1,0 +1,168 @@
+//! Crashes and disk errors at every point of the write path.
+
+use super::*;
+use std::io;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+fn tiny_segments() -> StoreConfig {
+    // A new segment every few batches, rings that evict, keys that expire: everything happens in a short run.
+    StoreConfig {
+        rings: BTreeMap::from([(FEEDBACK, Bounds { records: 6, bytes: 1 << 20 })]),
+        segment_bytes: 400,
+        flush_batches: 3,
+        ..small()
+    }
+}
+
+/// Reads back what must be there: record n has the key `f/n` and its number as bytes.
+fn assert_holds(rig: &Rig, acknowledged: u64) {
+    let handle = rig.handle();
+    assert!(handle.last_seq() >= acknowledged, "{} < {acknowledged}: {:?}", handle.last_seq(), rig.report);
+    let last = handle.last_seq();
+    let live: Vec<u64> = handle.read_from(FEEDBACK, 0, 100).unwrap().iter().map(|record| record.seq).collect();
+    assert_eq!(live, (last.saturating_sub(5).max(1)..=last).collect::<Vec<_>>(), "{:?}", rig.report);
+    for seq in live {
+        let record = handle.get_by_key(&format!("f/{seq}")).unwrap().unwrap();
+        assert_eq!((record.seq, record.bytes), (seq, seq.to_le_bytes().to_vec()));
+    }
+    let next = handle.append(keyed(FEEDBACK, "next", b"n".to_vec())).unwrap();
+    assert_eq!(next, Ack { seq: last + 1, duplicate: false });
+}
+
+#[test]
+fn a_crash_before_any_disk_operation_loses_nothing_acknowledged() {
+    let temp = tempfile::tempdir().unwrap();
+    let data = temp.path().join("data");
+    let images = temp.path().join("images");
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    let taken: Arc<Mutex<Vec<(PathBuf, u64, DiskOp)>>> = Arc::default();
+    let (data_seen, images_of, acks, log) = (data.clone(), images, Arc::clone(&acknowledged), Arc::clone(&taken));
+    let hook: DiskHook = Arc::new(move |op, _| {
+        let mut log = log.lock().unwrap();
+        let image = images_of.join(log.len().to_string()).join("data");
+        if data_seen.exists() {
+            copy_dir(&data_seen, &image);
+            log.push((image, acks.load(Ordering::SeqCst), op));
+        }
+        Ok(())
+    });
+    let config = StoreConfig { disk: Disk::with_hook(hook), ..tiny_segments() };
+    let (store, _) = Store::open(&data, config).unwrap();
+    for seq in 1..=20u64 {
+        let ack = store.handle().append(keyed(FEEDBACK, &format!("f/{seq}"), seq.to_le_bytes())).unwrap();
+        acknowledged.store(ack.seq, Ordering::SeqCst);
+    }
+    store.close().unwrap();
+    let taken = taken.lock().unwrap();
+    assert!(taken.iter().any(|(_, acks, op)| *op == DiskOp::Remove && *acks > 0), "nothing was compacted");
+    assert!(taken.len() > 60, "{} crash points", taken.len());
+    for (image, acks, _) in taken.iter() {
+        let (store, report) = Store::open(image, tiny_segments()).unwrap();
+        let temp = tempfile::tempdir().unwrap();
+        let rig = Rig { temp, config: tiny_segments(), store: Some(store), report };
+        assert!(rig.report.rebuilt.is_none() || *acks == 0, "{:?}", rig.report);
+        assert_holds(&rig, *acks);
+    }
+}
+
+#[test]
+fn an_error_at_any_sync_or_append_stops_the_store_and_keeps_what_was_acknowledged() {
+    for op in [DiskOp::SyncFile, DiskOp::Write] {
+        for nth in 0..12 {
+            let countdown = Arc::new(AtomicUsize::new(usize::MAX));
+            let left = Arc::clone(&countdown);
+            let hook: DiskHook = Arc::new(move |at, path| {
+                let counts = at == op && path.extension().is_some_and(|extension| extension == "seg");
+                if counts && left.load(Ordering::SeqCst) < usize::MAX && left.fetch_sub(1, Ordering::SeqCst) == 0 {
+                    return Err(io::Error::from_raw_os_error(5));
+                }
+                Ok(())
+            });
+            let told = Arc::new(AtomicUsize::new(0));
+            let tell = Arc::clone(&told);
+            let on_failure: crate::OnFailure = Arc::new(move |reason| {
+                assert!(reason.contains("os error 5"), "{reason}");
+                tell.fetch_add(1, Ordering::SeqCst);
+            });
+            let disk = Disk::with_hook(hook);
+            let mut rig = Rig::new(StoreConfig { disk, on_failure: Some(on_failure), ..tiny_segments() });
+            countdown.store(nth, Ordering::SeqCst);
+            let append = |seq: u64| rig.handle().append(keyed(FEEDBACK, &format!("f/{seq}"), seq.to_le_bytes()));
+            let acknowledged = (1..).take_while(|seq| append(*seq).is_ok()).count() as u64;
+            assert!(acknowledged <= nth as u64);
+            for _ in 0..3 {
+                assert!(matches!(append(99), Err(CommitError::Failed { .. })));
+                assert!(matches!(
+                    offer(&rig.handle(), plain(ANSWER, Vec::new())).recv().unwrap(),
+                    Err(CommitError::Failed { .. })
+                ));
+            }
+            assert!(rig.handle().failed().is_some());
+            assert_eq!(told.load(Ordering::SeqCst), 1);
+            assert_holds(&rig.crash(), acknowledged);
+            assert!(rig.store.take().unwrap().close().is_err());
+            countdown.store(usize::MAX, Ordering::SeqCst);
+            rig.open();
+            assert_holds(&rig, acknowledged);
+        }
+    }
+}
+
+#[test]
+fn everybody_in_a_batch_that_fails_is_told_so() {
+    let gate = Arc::new(Gate::default());
+    let inner = gate.disk();
+    let broken = Arc::new(AtomicUsize::new(0));
+    let is_broken = Arc::clone(&broken);
+    let waiting = Arc::clone(&gate);
+    drop(inner);
+    let hook: DiskHook = Arc::new(move |op, path| {
+        if op == DiskOp::SyncFile && path.extension().is_some_and(|extension| extension == "seg") {
+            let mut state = waiting.state.lock().unwrap();
+            state.1 += 1;
+            waiting.changed.notify_all();
+            drop(waiting.changed.wait_while(state, |state| state.0).unwrap());
+            if is_broken.load(Ordering::SeqCst) == 1 {
+                return Err(io::Error::from_raw_os_error(5));
+            }
+        }
+        Ok(())
+    });
+    let rig = Rig::new(StoreConfig { disk: Disk::with_hook(hook), ..small() });
+    let before = gate.syncs();
+    gate.shut(true);
+    let replies: Vec<_> = (0..50).map(|n| offer(&rig.handle(), plain(ANSWER, vec![n]))).collect();
+    gate.wait_for(before + 1);
+    broken.store(1, Ordering::SeqCst);
+    gate.shut(false);
+    for reply in replies {
+        assert!(matches!(reply.recv().unwrap(), Err(CommitError::Failed { .. })));
+    }
+}
+
+#[test]
+fn a_torn_tail_is_cut_and_reported_and_the_number_used_again() {
+    let rig = Rig::new(small());
+    for seq in 1..=3u64 {
+        rig.handle().append(plain(ANSWER, [seq as u8; 8])).unwrap();
+    }
+    let image = tempfile::tempdir().unwrap();
+    copy_dir(&rig.dir().join("journal"), &image.path().join("journal"));
+    let segment = image.path().join("journal").join(rig.segments()[0].file_name().unwrap());
+    let whole = fs::read(&segment).unwrap();
+    let frame = (whole.len() - 40) / 3;
+    for cut in [1, frame / 2, frame - 1] {
+        for garbage in [0, 5, 5000] {
+            drop(fs::remove_dir_all(image.path().join("sled")));
+            fs::write(&segment, [&whole[..whole.len() - cut], &vec![0; garbage]].concat()).unwrap();
+            let (store, report) = Store::open(image.path(), small()).unwrap();
+            let torn = report.torn_tail.clone().unwrap();
+            assert_eq!((torn.offset, torn.bytes), ((40 + 2 * frame) as u64, (frame - cut + garbage) as u64));
+            assert_eq!(store.handle().append(plain(ANSWER, b"third".to_vec())).unwrap().seq, 3);
+            drop(store);
+            let (store, report) = Store::open(image.path(), small()).unwrap();
+            assert_eq!((report.torn_tail, report.last_seq), (None, 3));
+            assert_eq!(store.handle().get(3).unwrap().unwrap().bytes, b"third");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Damaged, missing and foreign files: found at the start, repaired from the journal or refused by name.
+
+use super::*;
+use crate::StoreError;
+
+fn evicting() -> StoreConfig {
+    StoreConfig {
+        rings: BTreeMap::from([(ANSWER, Bounds { records: 40, bytes: 1 << 20 })]),
+        segment_bytes: 4000,
+        flush_batches: 4,
+        ..small()
+    }
+}
+
+/// 200 records of several kinds, one of them rare and old.
+fn filled(config: StoreConfig) -> Rig {
+    let rig = Rig::new(config);
+    for n in 0..200u32 {
+        let kind = if n == 3 { RecordKind::Published } else { ANSWER };
+        let bytes = n.to_le_bytes().repeat(20);
+        let key = (n % 3 == 0).then(|| format!("k{n}"));
+        rig.handle().append(NewRecord { kind, key, group: u64::from(n % 7), bytes }).unwrap();
+    }
+    rig.handle().flush().unwrap();
+    rig
+}
+
+#[test]
+fn a_deleted_sled_directory_is_rebuilt_equal_from_the_compacted_journal() {
+    let mut rig = filled(evicting());
+    let before = rig.contents();
+    // The newest 80 answers and the rare record are kept: about 12 KB of 26, in segments of 4.
+    let journal: u64 = rig.segments().iter().map(|path| fs::metadata(path).unwrap().len()).sum();
+    assert!(journal < 18_000, "the journal has {journal} bytes");
+    rig.close();
+    fs::remove_dir_all(rig.dir().join("sled")).unwrap();
+    rig.open();
+    let rebuilt = rig.report.rebuilt.clone().unwrap();
+    assert_eq!((rebuilt.quarantined, rebuilt.reason.as_str()), (None, "the directory was absent"));
+    assert!(rig.contents() == before);
+    assert_eq!(rig.handle().newest(RecordKind::Published).unwrap().unwrap().seq, 4);
+    assert_eq!(rig.handle().last_seq(), 200);
+}
+
+#[test]
+fn a_damaged_sled_file_is_put_aside_and_rebuilt_equal() {
+    let mut rig = filled(evicting());
+    let before = rig.contents();
+    rig.close();
+    let db = rig.dir().join("sled/db");
+    let whole = fs::read(&db).unwrap();
+    let mut quarantined = 0;
+    let used = whole.iter().rposition(|byte| *byte != 0).unwrap();
+    for trial in 0..12usize {
+        let mut damaged = whole.clone();
+        let at = used * (2 * trial + 1) / 24;
+        match trial % 3 {
+            0 => damaged[at] ^= 1 << (trial % 8),
+            1 => damaged[at / 4096 * 4096..].iter_mut().take(4096).for_each(|byte| *byte = 0),
+            _ => damaged.truncate(at),
+        }
+        // A fresh file each time: sled maps nothing, but its snapshot would hide an older trial.
+        fs::write(&db, damaged).unwrap();
+        rig.open();
+        quarantined += usize::from(rig.report.rebuilt.is_some());
+        assert!(rig.contents() == before, "trial {trial}: {:?}", rig.report);
+        rig.close();
+    }
+    assert!(quarantined > 0);
+    let asides = fs::read_dir(rig.dir())
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().starts_with("sled.bad-"));
+    assert_eq!(asides.count(), quarantined);
+}
+
+#[test]
+fn a_sled_directory_from_earlier_catches_up_or_is_rebuilt() {
+    let mut rig = Rig::new(evicting());
+    let earlier = tempfile::tempdir().unwrap();
+    for n in 0..300u32 {
+        rig.handle().append(keyed(ANSWER, &format!("k{n}"), n.to_le_bytes().repeat(20))).unwrap();
+        if n == 20 || n == 290 {
+            rig.handle().flush().unwrap();
+            copy_dir(&rig.dir().join("sled"), &earlier.path().join(n.to_string()));
+        }
+    }
+    let now = rig.contents();
+    for (n, rebuilt) in [(290, false), (20, true)] {
+        rig.close();
+        fs::remove_dir_all(rig.dir().join("sled")).unwrap();
+        copy_dir(&earlier.path().join(n.to_string()), &rig.dir().join("sled"));
+        rig.open();
+        assert_eq!(rig.report.rebuilt.is_some(), rebuilt, "{:?}", rig.report);
+        assert!(rig.report.replayed > 0);
+        assert!(rig.contents() == now);
+    }
+}
+
+#[test]
+fn damage_in_the_middle_of_the_journal_is_refused_with_file_and_offset() {
+    let mut rig = Rig::new(small());
+    for n in 0..10u8 {
+        rig.handle().append(plain(ANSWER, vec![n; 50])).unwrap();
+    }
+    rig.close();
+    let segment = rig.segments()[0].clone();
+    let whole = fs::read(&segment).unwrap();
+    let frame = (whole.len() - 40) / 10;
+    for (at, frame_of) in [(40 + frame * 4 + 1, 4), (40 + frame * 4 + 30, 4), (40 + frame * 9 + 20, 9)] {
+        for with_sled in [true, false] {
+            let image = tempfile::tempdir().unwrap();
+            copy_dir(&rig.dir(), image.path());
+            if !with_sled {
+                fs::remove_dir_all(image.path().join("sled")).unwrap();
+            }
+            let mut damaged = whole.clone();
+            damaged[at] ^= 0x10;
+            let path = image.path().join("journal").join(segment.file_name().unwrap());
+            fs::write(&path, damaged).unwrap();
+            match Store::open(image.path(), small()) {
+                Err(StoreError::JournalDamaged { path: named, offset, .. }) => {
+                    assert_eq!((named, offset), (path, (40 + frame * frame_of) as u64));
+                }
+                // The last batch alone cannot be told from a torn one, unless sled has it.
+                Ok((_, report)) => {
+                    assert!(frame_of == 9 && !with_sled && report.torn_tail.is_some(), "{report:?}");
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+    }
+    // With the file as it was, everything is there.
+    rig.open();
+    assert_eq!(rig.handle().last_seq(), 10);
+}
+
+#[test]
+fn a_missing_segment_is_refused_by_its_records() {
+    let config = StoreConfig { segment_bytes: 300, ..small() };
+    let mut rig = Rig::new(config.clone());
+    for n in 0..20u8 {
+        rig.handle().append(plain(ANSWER, vec![n; 50])).unwrap();
+    }
+    rig.close();
+    let segments = rig.segments();
+    assert!(segments.len() > 4);
+    for (place, path) in segments.iter().enumerate() {
+        let bytes = fs::read(path).unwrap();
+        fs::remove_file(path).unwrap();
+        let opened = Store::open(&rig.dir(), config.clone());
+        let last = place + 1 == segments.len();
+        match opened {
+            Err(StoreError::JournalGap { .. }) => assert!(!last),
+            Err(StoreError::JournalBehind { applied: 20, .. }) => assert!(last),
+            other => panic!("segment {place}: {other:?}"),
+        }
+        fs::write(path, bytes).unwrap();
+    }
+    rig.open();
+    assert_eq!(rig.report.rebuilt, None);
+}
+
+#[test]
+fn a_journal_of_a_newer_program_is_refused() {
+    let mut rig = Rig::new(small());
+    rig.close();
+    let segment = rig.segments()[0].clone();
+    let mut bytes = fs::read(&segment).unwrap();
+    bytes[8] = 9;
+    let crc = crc32c::crc32c(&bytes[..36]).to_le_bytes();
+    bytes[36..40].copy_from_slice(&crc);
+    fs::write(&segment, &bytes).unwrap();
+    let refused = Store::open(&rig.dir(), small());
+    // A header of the very last, empty segment is as long as an interrupted creation leaves, but it is whole.
+    assert!(matches!(refused, Err(StoreError::NewerFormat { found: 9, supported: 1, .. })), "{refused:?}");
+}
+
+#[test]
+fn a_blob_file_is_refused_by_name() {
+    let mut rig = filled(evicting());
+    rig.close();
+    let blob = rig.dir().join("sled/blobs/17");
+    fs::write(&blob, b"x").unwrap();
+    assert!(matches!(Store::open(&rig.dir(), evicting()), Err(StoreError::BlobFile { path }) if path == blob));
+}
+
+#[test]
+fn an_interrupted_first_segment_is_begun_again() {
+    for left in [0, 17, 40] {
+        let temp = tempfile::tempdir().unwrap();
+        fs::create_dir_all(temp.path().join("journal")).unwrap();
+        fs::write(temp.path().join("journal/00000000000000000001.seg"), vec![0; left]).unwrap();
+        let (store, _) = Store::open(temp.path(), small()).unwrap();
+        assert_eq!(store.handle().append(plain(ANSWER, Vec::new())).unwrap().seq, 1);
+    }
+}
