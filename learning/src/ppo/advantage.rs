@@ -101,7 +101,8 @@ mod tests {
             rows in proptest::collection::vec((-2.0f64..2.0, -2.0f64..2.0, proptest::bool::weighted(0.7)), 1..30),
             bootstrap in -2.0f64..2.0,
         ) {
-            let column = |f: fn(&(f64, f64, bool)) -> f64, rows: &[(f64, f64, bool)]| -> Vec<f64> { rows.iter().map(f).collect() };
+            type Row = (f64, f64, bool);
+            let column = |f: fn(&Row) -> f64, rows: &[Row]| -> Vec<f64> { rows.iter().map(f).collect() };
             let mask: Vec<bool> = rows.iter().map(|row| row.2).collect();
             let kept: Vec<_> = rows.iter().copied().filter(|row| row.2).collect();
             let holes = run(&column(|r| r.0, &rows), &column(|r| r.1, &rows), &mask, bootstrap);

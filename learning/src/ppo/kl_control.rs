@@ -1,7 +1,7 @@
 //! How strongly the policy is held to the reference, and how that strength follows the measured divergence.
 //!
-//! Invariant: the unit is nats per SEQUENCE (the sum over an answer's tokens, averaged over answers). A target meant per
-//! token differs by the mean length of an answer.
+//! Invariant: the unit is nats per SEQUENCE (the sum over an answer's tokens, averaged over answers). A target meant
+//! per token differs by the mean length of an answer.
 
 /// Largest relative error that one correction acts on.
 const ERROR_CLIP: f64 = 0.2;

@@ -13,7 +13,8 @@ const LOG_RATIO_CLAMP: f64 = 20.0;
 pub struct PolicyClip {
     /// The ratio is not followed below `1 − low`.
     pub low: f64,
-    /// The ratio is not followed above `1 + high`; above `low` it is "clip-higher" (Yu et al., DAPO, 2025, section 3.1).
+    /// The ratio is not followed above `1 + high`; a `high` above `low` is "clip-higher" (Yu et al., DAPO, 2025,
+    /// section 3.1).
     pub high: f64,
     /// `c > 1`: where the advantage is negative the loss is at most `−c·A` (Ye et al., 2020, equation 5).
     pub dual: Option<f64>,

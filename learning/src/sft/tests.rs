@@ -1,4 +1,6 @@
 //! SFT on a tiny model.
+//!
+//! Invariant: a function of the seeds.
 
 use tch::Tensor;
 use understudy_model::testing::{TinyModel, tiny_model};

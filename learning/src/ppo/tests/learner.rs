@@ -1,4 +1,6 @@
 //! What an update must be equal to.
+//!
+//! Invariant: every comparison is with the same update done another way, or with a number computed by hand.
 
 use super::*;
 use crate::ppo::correction::Correction;

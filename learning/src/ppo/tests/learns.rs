@@ -1,4 +1,6 @@
-//! The whole of it: an engine that samples, a score, a learner; the score rises, and with noise for a score it does not.
+//! The whole of it: an engine that samples, a score, a learner; the score rises, and with noise it does not.
+//!
+//! Invariant: a function of the seeds.
 
 use tch::Device;
 use understudy_model::generate::{Engine, EngineConfig, Event, Output, Request, SamplingParams};

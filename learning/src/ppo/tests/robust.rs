@@ -1,4 +1,6 @@
 //! What an update must survive.
+//!
+//! Invariant: whatever is thrown in, the learner answers with a report or an error and keeps its bits.
 
 use super::*;
 use crate::error::LearningError;
