@@ -10,6 +10,8 @@ mod codec;
 mod disk;
 mod error;
 pub mod journal;
+#[cfg(test)]
+mod powercut;
 mod record;
 mod space;
 pub mod store;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::json;
 
 use super::*;
-use crate::{Disk, DiskHook, DiskOp, StoreError};
+use crate::{Disk, DiskHook, DiskOp, StoreError, powercut};
 
 fn take(dir: &Path, step: u64) -> PathBuf {
     take_on(&Disk::real(), dir, step).unwrap()
@@ -121,6 +121,31 @@ fn a_crash_before_any_operation_of_a_pruning_leaves_the_newest() {
         assert_eq!(fs::read_dir(image).unwrap().count(), 1);
     });
     assert_eq!(points, 7);
+}
+
+#[test]
+fn a_power_cut_at_any_instant_leaves_what_was_committed_last_or_what_is_being_committed() {
+    let temp = tempfile::tempdir().unwrap();
+    let committed = Arc::new(AtomicUsize::new(0));
+    let instants = Arc::new(AtomicUsize::new(0));
+    let (last, count) = (Arc::clone(&committed), Arc::clone(&instants));
+    let disk = powercut::disk(temp.path(), move |image, _| {
+        count.fetch_add(1, Ordering::SeqCst);
+        let recovery = recover(&image.join("checkpoints")).unwrap();
+        assert_eq!(recovery.skipped, []);
+        let last = last.load(Ordering::SeqCst) as u64;
+        match recovery.checkpoint {
+            Some(checkpoint) => assert_is(&checkpoint, checkpoint.step.clamp(last, last + 1)),
+            None => assert_eq!(last, 0),
+        }
+    });
+    let dir = temp.path().join("checkpoints");
+    for step in 1..=5 {
+        take_on(&disk, &dir, step).unwrap();
+        committed.store(step as usize, Ordering::SeqCst);
+        prune_on(&disk, &dir, &Retention { keep_last: 2, ..Retention::default() }).unwrap();
+    }
+    assert!(instants.load(Ordering::SeqCst) > 5 * 19);
 }
 
 #[test]
