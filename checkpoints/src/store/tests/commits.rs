@@ -3,7 +3,6 @@
 use super::*;
 use crate::{MAX_KEY_BYTES, StoreError};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 #[test]
 fn an_acknowledged_record_is_found_by_number_key_and_order_also_after_reopening() {

@@ -87,6 +87,8 @@ fn a_power_cut_at_any_instant_loses_nothing_acknowledged() {
     assert!(images.len() > 60 && images.iter().any(|(_, acks)| *acks == 20), "{} instants", images.len());
     for (temp, acks) in images {
         let (store, report) = Store::open(&temp.path().join("data"), tiny_segments()).unwrap();
+        // Before the first record sled may not have been made durable at all; later it never falls behind the journal.
+        assert!(report.rebuilt.is_none() || acks == 0, "{report:?}");
         assert_holds(&Rig { store: Some(store), config: tiny_segments(), report, temp }, acks);
     }
 }

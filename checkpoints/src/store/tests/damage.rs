@@ -194,3 +194,41 @@ fn an_interrupted_first_segment_is_begun_again() {
         assert_eq!(store.handle().append(plain(ANSWER, Vec::new())).unwrap().seq, 1);
     }
 }
+
+#[test]
+fn every_kind_of_inconsistency_in_sled_is_found_and_rebuilt_away() {
+    use crate::store::changes::{chunk_key, entry_key};
+    use crate::store::trees::Trees;
+    type Tamper = fn(&Trees) -> sled::Result<Option<sled::IVec>>;
+    let tampers: [(&str, Tamper); 10] = [
+        ("a record is gone", |trees| trees.records.remove(chunk_key(190, 0))),
+        ("the newest record is gone", |trees| trees.records.remove(chunk_key(200, 0))),
+        ("a record is another one", |trees| {
+            let other = trees.records.get(chunk_key(191, 0))?.unwrap();
+            trees.records.insert(chunk_key(190, 0), other)
+        }),
+        ("a bit of a record is flipped", |trees| {
+            let mut record = trees.records.get(chunk_key(190, 0))?.unwrap().to_vec();
+            record[40] ^= 1;
+            trees.records.insert(chunk_key(190, 0), record)
+        }),
+        ("there is a record too many", |trees| trees.records.insert(chunk_key(7, 0), b"x")),
+        ("an entry is gone", |trees| trees.entries.remove(entry_key(ANSWER.0, 190))),
+        ("an entry that only its key outlived is gone", |trees| trees.entries.remove(entry_key(ANSWER.0, 130))),
+        ("a key is gone", |trees| trees.keys.remove("k198")),
+        ("a ring's totals are gone", |trees| trees.meta.remove(b"ring/\x01")),
+        ("the layout version is gone", |trees| trees.meta.remove(b"layout")),
+    ];
+    let mut rig = filled(evicting());
+    let before = rig.contents();
+    for (name, tamper) in tampers {
+        rig.close();
+        let trees = Trees::open(&rig.dir().join("sled"), 1 << 20, &Disk::real()).unwrap();
+        tamper(&trees).unwrap();
+        trees.flush(&Disk::real()).unwrap();
+        drop(trees);
+        rig.open();
+        assert!(rig.report.rebuilt.is_some(), "{name} was not noticed");
+        assert!(rig.contents() == before, "{name}: {:?}", rig.report);
+    }
+}

@@ -11,6 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -161,6 +162,7 @@ impl Gate {
     /// Waits until the committer stands at the gate with the `nth` sync.
     fn wait_for(&self, nth: u64) {
         let state = self.state.lock().unwrap();
-        drop(self.changed.wait_while(state, |state| state.1 < nth).unwrap());
+        let waited = self.changed.wait_timeout_while(state, Duration::from_secs(10), |state| state.1 < nth).unwrap();
+        assert!(!waited.1.timed_out(), "the committer never came to sync {nth}");
     }
 }

@@ -74,6 +74,27 @@ fn a_key_outlives_its_record_by_the_window_and_is_then_free() {
 }
 
 #[test]
+fn a_key_taken_again_stays_with_its_new_record_when_the_old_one_is_forgotten() {
+    let mut rig = Rig::new(StoreConfig { key_window: 1, ..bounded(2, 1 << 20) });
+    let append = |rig: &Rig, key: &str| rig.handle().append(keyed(ANSWER, key, b"x".to_vec())).unwrap();
+    for key in ["k", "a", "b", "k"] {
+        assert!(!append(&rig, key).duplicate);
+    }
+    rig.close();
+    // With a longer window the rebuilt store knows both.
+    fs::remove_dir_all(rig.dir().join("sled")).unwrap();
+    rig.config.key_window = 10;
+    rig.open();
+    for n in 0..18 {
+        append(&rig, &format!("later {n}"));
+        assert_eq!(append(&rig, "k"), Ack { seq: 4, duplicate: true });
+    }
+    assert_eq!(rig.handle().seq_of_key("a").unwrap(), None);
+    rig.reopen();
+    assert_eq!(rig.report.rebuilt, None);
+}
+
+#[test]
 fn a_record_of_many_chunks_comes_back_whole_and_leaves_whole() {
     let mut rig = Rig::new(bounded(2, 1 << 30));
     let bytes: Vec<u8> = (0..3_000_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
