@@ -149,7 +149,7 @@ mod tests {
         while !before.is_empty() {
             let free = *before.iter().find(|(_, needs)| needs.is_empty())?.0;
             before.remove(free);
-            before.values_mut().for_each(|needs| drop(needs.remove(free)));
+            before.values_mut().for_each(|needs| needs.retain(|need| *need != free));
             order.push(arrows.iter().flat_map(|a| [a.from, a.to]).find(|name| *name == free).unwrap());
         }
         Some(order)

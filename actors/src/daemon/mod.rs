@@ -9,6 +9,8 @@ mod handle;
 mod parts;
 mod resume;
 mod start;
+#[cfg(test)]
+mod tests;
 
 use understudy_checkpoints::StoreError;
 use understudy_learning::LearningError;

@@ -3,7 +3,9 @@
 //! Invariant: a test builds its own universe and drops it; nothing here is global, nothing sleeps in real time.
 
 mod system;
+mod tiny;
 mod values;
 
-pub use system::{settle, simulated};
+pub use system::{running, settle, simulated};
+pub use tiny::{Opinion, Scripted, low_bytes, noise, tiny_base, tiny_config, tiny_parts};
 pub use values::{question, reward_example, rollout, sampling, scored_group, stars, ticket};

@@ -22,3 +22,10 @@ pub fn simulated<F: Future>(test: F) -> F::Output {
 pub async fn settle() {
     tokio::time::sleep(Duration::from_millis(1)).await;
 }
+
+/// Runs a test on an actix system of its own, in real time, on this thread: where other threads (the committer's, or
+/// actors' own) take part, simulated time would run ahead of them.
+pub fn running<F: Future>(test: F) -> F::Output {
+    tch::set_num_threads(1);
+    actix_rt::System::new().block_on(test)
+}
