@@ -6,11 +6,12 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use tempfile::TempDir;
 use tokio::time::Instant;
+use understudy_checkpoints::RecordKind;
 use understudy_learning::stages::{Feedback, FeedbackKind};
 use understudy_model::text::Message;
 
 use super::*;
-use crate::failpoint::Failpoints;
+use crate::failpoint::{Action, Failpoints, When};
 use crate::messages::{ChatError, FeedbackRefusal, LoopEvent, TokenEvent};
 use crate::runtime::Drained;
 use crate::testkit::{Scripted, low_bytes, running, sampling, tiny_config, tiny_parts};
@@ -66,6 +67,22 @@ fn thumb(id: &str, answer: u64) -> Feedback {
     Feedback { id: id.into(), annotator: "ana".into(), at: 1, kind: FeedbackKind::Thumb { answer, up: true } }
 }
 
+/// Everything that was said, in journal order.
+fn journaled(handle: &DaemonHandle) -> Vec<Feedback> {
+    let records = handle.store.read_from(RecordKind::Feedback, 0, 10_000).unwrap();
+    records.iter().map(|record| serde_json::from_slice(&record.bytes).unwrap()).collect()
+}
+
+fn last_feedback(handle: &DaemonHandle) -> u64 {
+    handle.store.newest(RecordKind::Feedback).unwrap().map_or(0, |record| record.seq)
+}
+
+/// Waits until nothing moves: no answer, no rating, no update for a while.
+async fn quiet(handle: &DaemonHandle) {
+    let mut events = handle.events();
+    while tokio::time::timeout(Duration::from_millis(150), events.next()).await.is_ok() {}
+}
+
 #[test]
 fn the_loop_learns_checkpoints_and_ends_cleanly() {
     let dir = TempDir::new().unwrap();
@@ -80,5 +97,216 @@ fn the_loop_learns_checkpoints_and_ends_cleanly() {
         let steps = drain(daemon).await.steps;
         assert_eq!(steps.last().unwrap().0, "store");
         assert_eq!(handle.chat(chat("late")).err(), Some(ChatError::Closed));
+    });
+}
+
+#[test]
+fn whoever_asks_is_answered_while_the_loop_learns() {
+    let dir = TempDir::new().unwrap();
+    running(async {
+        let daemon = start(dir.path(), Failpoints::off()).await;
+        let handle = daemon.handle();
+        let mut events = handle.events();
+        let (mut asked, mut learned, mut first_tokens) = (0, 0, 0);
+        while learned < 3 {
+            let stream = handle.chat(chat(&format!("question {asked}"))).expect("never refused");
+            let ids = answers(stream).await.expect("never dropped");
+            assert_eq!(ids[1], ids[0] + 1, "a request's answers have consecutive ids");
+            asked += 1;
+            while let Some(Some(event)) = futures_util::FutureExt::now_or_never(events.next()) {
+                learned += usize::from(matches!(event, LoopEvent::PolicyUpdate { .. }));
+                first_tokens += usize::from(matches!(event, LoopEvent::FirstToken { seconds, .. } if seconds < 5.0));
+            }
+        }
+        assert!(first_tokens >= 2, "the time from a publication to its first token is measured: {first_tokens}");
+        drain(daemon).await;
+    });
+}
+
+#[test]
+fn a_rating_is_durable_once_and_a_wrong_one_is_told_what_is_wrong() {
+    let dir = TempDir::new().unwrap();
+    running(async {
+        let daemon = start(dir.path(), Failpoints::off()).await;
+        let handle = daemon.handle();
+        let mine = answers(handle.chat(chat("one")).unwrap()).await.unwrap();
+        let other = answers(handle.chat(chat("two")).unwrap()).await.unwrap();
+        let submit = |feedback| handle.submit_feedback(feedback, soon());
+        let first = submit(thumb("t1", mine[0])).await.unwrap();
+        let again = submit(thumb("t1", mine[0])).await.unwrap();
+        assert_eq!((first.duplicate, again.duplicate, again.seq), (false, true, first.seq));
+        assert_eq!(submit(thumb("t1", mine[1])).await, Err(FeedbackRefusal::Conflict("t1".into())));
+        assert_eq!(submit(thumb("t2", 1 << 60)).await, Err(FeedbackRefusal::UnknownAnswer(1 << 60)));
+        let pair = FeedbackKind::Pair { better: mine[0], worse: other[0], strength: 1.0 };
+        let pair = Feedback { kind: pair, ..thumb("t3", 0) };
+        assert_eq!(submit(pair).await, Err(FeedbackRefusal::DifferentQuestions(mine[0], other[0])));
+        let retract = |id: &str, annotator: &str, feedback: &str| {
+            let kind = FeedbackKind::Retract { feedback: feedback.into() };
+            Feedback { id: id.into(), annotator: annotator.into(), at: 2, kind }
+        };
+        assert_eq!(submit(retract("t4", "bob", "t1")).await, Err(FeedbackRefusal::NotYours("t1".into())));
+        assert_eq!(submit(retract("t5", "ana", "t0")).await, Err(FeedbackRefusal::UnknownFeedback("t0".into())));
+        assert!(!submit(retract("t6", "ana", "t1")).await.unwrap().duplicate);
+        let mine = journaled(&handle).into_iter().filter(|event| event.annotator == "ana").count();
+        assert_eq!(mine, 2, "the thumb and its retraction");
+        drain(daemon).await;
+    });
+}
+
+#[test]
+fn beyond_its_capacity_the_edge_says_full_and_nothing_grows() {
+    let dir = TempDir::new().unwrap();
+    running(async {
+        let mut config = tiny_config(7);
+        config.capacities.chats = 3;
+        let mut parts = tiny_parts(dir.path(), 7, Scripted::honest(low_bytes), Failpoints::off());
+        parts.sources.clear();
+        let daemon = Daemon::start(config, parts).await.unwrap();
+        let handle = daemon.handle();
+        // Nobody else runs before the first await, so exactly the port's capacity is taken.
+        let offered: Vec<_> = (0..50).map(|i| handle.chat(chat(&format!("{i}")))).collect();
+        let taken = offered.iter().filter(|outcome| outcome.is_ok()).count();
+        assert_eq!(taken, 3);
+        assert!(offered.iter().flat_map(|outcome| outcome.as_ref().err()).all(|why| *why == ChatError::Full));
+        assert!(handle.status().links.iter().all(|link| link.waiting <= link.capacity));
+        for stream in offered.into_iter().flatten() {
+            answers(stream).await.unwrap();
+        }
+        assert!(handle.chat(chat("later")).is_ok(), "and it recovers");
+        drain(daemon).await;
+    });
+}
+
+#[test]
+fn a_request_whose_reader_went_away_or_whose_time_is_over_is_given_up() {
+    let dir = TempDir::new().unwrap();
+    running(async {
+        let mut parts = tiny_parts(dir.path(), 7, Scripted::honest(low_bytes), Failpoints::off());
+        parts.sources.clear();
+        let daemon = Daemon::start(tiny_config(7), parts).await.unwrap();
+        let handle = daemon.handle();
+        let late = ChatRequest { deadline: Instant::now(), ..chat("too late") };
+        assert_eq!(answers(handle.chat(late).unwrap()).await, Err(ChatError::Expired));
+        let long = ChatRequest { sampling: sampling(40), ..chat("long") };
+        let mut stream = handle.chat(long).unwrap();
+        assert!(matches!(stream.next().await, Some(TokenEvent::Token { .. })));
+        drop(stream);
+        answers(handle.chat(chat("next")).unwrap()).await.unwrap();
+        drain(daemon).await;
+        let store = understudy_checkpoints::Store::open(dir.path(), Default::default()).unwrap().0;
+        let kept = store.handle().read_from(RecordKind::Answer, 0, 99).unwrap().len();
+        assert_eq!(kept, 2, "only the answers that somebody waited for");
+    });
+}
+
+#[test]
+fn killed_and_started_again_it_goes_on_from_where_it_was() {
+    let dir = TempDir::new().unwrap();
+    let (version, reward, feedback) = running(async {
+        let daemon = start(dir.path(), Failpoints::off()).await;
+        let handle = daemon.handle();
+        updates(&handle, 2).await;
+        let mine = answers(handle.chat(chat("one")).unwrap()).await.unwrap();
+        handle.submit_feedback(thumb("mine", mine[0]), soon()).await.unwrap();
+        // No question more, so that the last checkpoint holds the last update. Then it is dropped as it stands.
+        handle.bus().pace.close();
+        quiet(&handle).await;
+        let done = handle.checkpoint().await.unwrap();
+        assert_eq!(done.state.policy_version, handle.policy_version());
+        (done.state.policy_version, done.state.reward_version, journaled(&handle))
+    });
+    running(async {
+        let mut parts = tiny_parts(dir.path(), 7, Scripted::honest(low_bytes), Failpoints::off());
+        parts.sources.clear();
+        let daemon = Daemon::start(tiny_config(7), parts).await.unwrap();
+        let handle = daemon.handle();
+        let resumed = daemon.resumed();
+        assert_eq!(resumed.checkpoint.as_ref().map(|state| state.policy_version), Some(version));
+        assert_eq!((handle.policy_version(), resumed.highest_published), (version, version), "same version");
+        assert_eq!(resumed.feedback, feedback.len(), "no feedback lost or doubled");
+        // What the journal has beyond the checkpoint is learned from now: nothing before it again.
+        quiet(&handle).await;
+        let now = handle.status().reward;
+        assert!(now.version >= reward && now.version <= reward + 4, "{reward} then {now:?}");
+        let before = answers(handle.chat(chat("one")).unwrap()).await.unwrap();
+        assert!(before[0] > resumed.highest_answer, "no answer id is used twice");
+        let again = handle.submit_feedback(feedback.iter().find(|f| f.id == "mine").unwrap().clone(), soon()).await;
+        assert!(again.unwrap().duplicate);
+        drain(daemon).await;
+    });
+}
+
+#[test]
+fn a_version_number_is_never_used_twice_also_when_its_update_was_lost() {
+    let dir = TempDir::new().unwrap();
+    let lost = running(async {
+        let mut config = tiny_config(7);
+        config.checkpoint_every = 0;
+        let parts = tiny_parts(dir.path(), 7, Scripted::honest(low_bytes), Failpoints::off());
+        let daemon = Daemon::start(config, parts).await.unwrap();
+        updates(&daemon.handle(), 2).await;
+        daemon.handle().policy_version()
+    });
+    running(async {
+        let daemon = start(dir.path(), Failpoints::off()).await;
+        let handle = daemon.handle();
+        assert!(daemon.resumed().checkpoint.is_none() && daemon.resumed().highest_published >= lost);
+        let mut events = handle.events();
+        let next = loop {
+            if let Some(LoopEvent::PolicyUpdate { version, .. }) = events.next().await {
+                break version;
+            }
+        };
+        assert_eq!(next, daemon.resumed().highest_published + 1);
+        drain(daemon).await;
+    });
+}
+
+#[test]
+fn a_panic_of_any_actor_before_or_after_any_unit_loses_no_feedback_and_the_loop_goes_on() {
+    let actors = ["policy", "feedback", "reward", "score", "ppo", "checkpoint", "source", "annotator"];
+    for (actor, side, hit) in actors.iter().flat_map(|a| [(a, "before", 1), (a, "after", 2)]) {
+        let dir = TempDir::new().unwrap();
+        running(async {
+            let failpoints = Failpoints::armed();
+            failpoints.set(&format!("{actor}.{side}"), When::Nth(hit), Action::Panic);
+            let daemon = start(dir.path(), failpoints.clone()).await;
+            let handle = daemon.handle();
+            updates(&handle, 3).await;
+            let mine = loop {
+                match answers(handle.chat(chat("mine")).unwrap()).await {
+                    Ok(mine) => break mine,
+                    Err(why) => assert_eq!(why, ChatError::Crashed("policy actor"), "{actor}.{side}"),
+                }
+            };
+            handle.submit_feedback(thumb("mine", mine[0]), soon()).await.unwrap();
+            let restarts: u64 = handle.status().actors.iter().map(|actor| actor.restarts).sum();
+            assert_eq!(restarts, 1, "{actor}.{side}: {:#?}", handle.status().actors);
+            assert_eq!(daemon.invariants().violations(), 0);
+            handle.bus().pace.close();
+            quiet(&handle).await;
+            let events = journaled(&handle);
+            let heard = handle.status().reward.up_to;
+            assert_eq!(heard, last_feedback(&handle), "{actor}.{side}: the reward model heard all that was said");
+            assert!(events.iter().any(|event| event.id == "mine"));
+            drain(daemon).await;
+        });
+    }
+}
+
+#[test]
+fn an_actor_that_keeps_failing_is_given_up_and_the_daemon_says_so() {
+    let dir = TempDir::new().unwrap();
+    running(async {
+        let failpoints = Failpoints::armed();
+        failpoints.set("policy.before", When::Always, Action::Panic);
+        let daemon = start(dir.path(), failpoints).await;
+        let handle = daemon.handle();
+        let policy = daemon.actors().into_iter().find(|actor| actor.name() == "policy").unwrap();
+        assert!(policy.verdict().await.is_failure());
+        assert_eq!(handle.chat(chat("anybody?")).err(), Some(ChatError::Closed), "its ingress is closed");
+        assert!(handle.not_ready()[0].contains("policy"), "{:?}", handle.not_ready());
+        let fault = daemon.drain(soon()).run(soon(), std::future::pending()).await.unwrap_err();
+        assert!(fault.to_string().contains("policy: gave up"), "{fault}");
     });
 }
