@@ -3,6 +3,7 @@
 //! Invariant: decisions about learning live in `understudy-learning`, decisions about when in `understudy-actors`; here
 //! is only what connects them to the outside.
 
+pub mod assembly;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -12,3 +13,4 @@ pub mod resources;
 pub mod sources;
 pub mod speaker;
 pub mod telemetry;
+pub mod view;

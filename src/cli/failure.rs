@@ -17,6 +17,13 @@ pub enum Failure {
     Usage(String),
     /// Something has to be set up or started first: exit code 3.
     NotReady(String),
+    /// The daemon ended, and not as it should: its own exit code.
+    Ended {
+        /// 70 an actor was given up or a step of the drain failed, 75 the drain took too long, 130 told twice.
+        code: u8,
+        /// What happened.
+        sentence: String,
+    },
 }
 
 impl Failure {
@@ -26,7 +33,22 @@ impl Failure {
             Self::Failed(_) => 1,
             Self::Usage(_) => 2,
             Self::NotReady(_) => 3,
+            Self::Ended { code, .. } => *code,
         })
+    }
+}
+
+impl Failure {
+    /// Ends the process when threads of the daemon may still be at work.
+    ///
+    /// An ordinary exit destroys libtorch's globals under their feet, and they crash. Replacing the process image ends
+    /// them all at one instant, with nothing destroyed; the price is a shell that only says `exit`.
+    pub fn leave_threads_behind(&self) {
+        use std::os::unix::process::CommandExt;
+        if let Self::Ended { code, .. } = self {
+            // Returns only when there is no shell: then the ordinary exit has to do.
+            let _ = std::process::Command::new("/bin/sh").arg("-c").arg(format!("exit {code}")).exec();
+        }
     }
 }
 
@@ -35,7 +57,7 @@ impl fmt::Display for Failure {
         match self {
             // The chain of causes on one line.
             Self::Failed(error) => write!(f, "{error:#}"),
-            Self::Usage(sentence) | Self::NotReady(sentence) => write!(f, "{sentence}"),
+            Self::Usage(sentence) | Self::NotReady(sentence) | Self::Ended { sentence, .. } => write!(f, "{sentence}"),
         }
     }
 }

@@ -29,6 +29,13 @@ pub struct Global {
 }
 
 impl Global {
+    /// The same with one more value, which a command's own flag gave.
+    pub fn with(&self, key: &str, value: Option<String>) -> Self {
+        let mut more = self.clone();
+        more.set.extend(value.map(|value| format!("{key}={value}")));
+        more
+    }
+
     /// The configuration in effect: defaults, file, environment, flags.
     pub fn load(&self) -> Result<Loaded, Failure> {
         self.load_with("", &[])

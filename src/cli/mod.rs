@@ -7,11 +7,15 @@ mod ask;
 mod bench;
 mod checkpoints;
 mod config;
+mod demo;
 mod doctor;
 mod evaluate;
 mod export;
 mod failure;
 mod global;
+mod live;
+mod serve;
+mod simulate;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -47,6 +51,12 @@ pub struct Cli {
 /// What the program can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run the daemon: it answers, takes ratings and learns; it resumes by itself
+    Serve(serve::Flags),
+    /// Watch the loop learn from simulated people on the built-in questions
+    Demo(demo::Flags),
+    /// Run the loop without HTTP as fast as it goes and write its curve
+    Simulate(simulate::Flags),
     /// Answer one question without a daemon
     Ask(ask::Flags),
     /// Measure the gold reward of fresh answers to held-out questions
@@ -75,6 +85,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("understudy: {failure}");
+            failure.leave_threads_behind();
             failure.exit_code()
         }
     }
@@ -83,6 +94,9 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Outcome {
     let Cli { global, command } = cli;
     match command {
+        Command::Serve(flags) => serve::run(&global, flags),
+        Command::Demo(flags) => demo::run(&global, flags),
+        Command::Simulate(flags) => simulate::run(&global, flags),
         Command::Ask(flags) => ask::run(&global, flags),
         Command::Evaluate(flags) => evaluate::run(&global, flags),
         Command::Export(flags) => export::run(&global, flags),

@@ -34,9 +34,14 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
     rule(g.top_p > 0.0 && g.top_p <= 1.0, "generation.top_p", "give a number above 0, up to 1")?;
     rule(g.max_tokens >= 1, "generation.max_tokens", "allow at least 1 token")?;
     rule(g.max_context > g.max_tokens, "generation.max_context", "make it larger than generation.max_tokens")?;
+    let both = g.max_prompt >= 1 && g.max_prompt + g.max_tokens <= g.max_context;
+    rule(both, "generation.max_prompt", "make it and generation.max_tokens fit into generation.max_context")?;
     rule(g.samples_per_prompt >= 1, "generation.samples_per_prompt", "ask for at least 1 answer")?;
     let fits = g.samples_per_prompt <= g.max_sequences;
     rule(fits, "generation.samples_per_prompt", "make it at most generation.max_sequences")?;
+    let room = g.kept_for_chat + g.samples_per_prompt <= g.max_sequences;
+    let remedy = "leave room for generation.samples_per_prompt within generation.max_sequences";
+    rule(room, "generation.kept_for_chat", remedy)?;
 
     let source = &config.source;
     let needs_file = matches!(source.kind, SourceKind::StackExchange | SourceKind::Jsonl);
@@ -60,8 +65,10 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
     rule(positive(http.keep_alive_s), "http.keep_alive_s", "give seconds above 0")?;
 
     let annotators = &config.annotators;
-    let rate = annotators.rate;
-    rule(rate.is_finite() && rate >= 0.0, "annotators.rate", "give 0 (nobody) or ratings a second")?;
+    let members = annotators.population.members as f64;
+    let attention = (0.0..=members).contains(&annotators.attention);
+    rule(attention, "annotators.attention", "give 0 (nobody) up to annotators.members")?;
+    rule(positive(annotators.speed), "annotators.speed", "give a number above 0; 1 is real time")?;
     let learning = |section: &str, result: Result<(), LearningError>| match result {
         Err(LearningError::Config { field, value, remedy }) => {
             let key = format!("{section}.{field}");
@@ -85,6 +92,19 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
     rule(config.store.max_answer_bytes >= 1 << 20, "store.max_answer_bytes", "allow at least 1048576 bytes")?;
     rule(config.store.max_feedback >= 1, "store.max_feedback", "keep at least 1 event")?;
     rule(config.store.queue >= 1, "store.queue", "allow at least 1 waiting write")?;
+    rule(config.store.queue <= 4096, "store.queue", "give at most 4096")?;
+    let h = &config.hearing;
+    let owed = h.minibatches_per_event.is_finite() && h.minibatches_per_event >= 0.0;
+    rule(owed, "hearing.minibatches_per_event", "give 0 or more")?;
+    rule(h.most_owed.is_finite() && h.most_owed >= 1.0, "hearing.most_owed", "give at least 1")?;
+    rule(h.replay >= 1, "hearing.replay", "keep at least 1 rating")?;
+    rule(h.reference_answers >= 2, "hearing.reference_answers", "a variance needs at least 2 answers")?;
+    rule(h.normalise_every >= 1, "hearing.normalise_every", "give at least 1")?;
+    rule(h.groups_before_feedback >= 1, "hearing.groups_before_feedback", "give at least 1")?;
+    let s = &config.supervision;
+    rule(positive(s.within_s), "supervision.within_s", "give seconds above 0")?;
+    rule(positive(s.unit_budget_s), "supervision.unit_budget_s", "give seconds above 0")?;
+    rule(positive(s.drain_s), "supervision.drain_s", "give seconds above 0")?;
     rule((1..=256).contains(&config.threads.intra_op), "threads.intra_op", "give 1 to 256 threads")?;
     let filter = tracing_subscriber::EnvFilter::try_new(&config.log.filter);
     rule(filter.is_ok(), "log.filter", "give a level (error, warn, info, debug, trace) or target=level, by commas")?;

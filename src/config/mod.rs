@@ -36,6 +36,8 @@ pub struct Config {
     pub ppo: PpoConfig,
     /// How the reward model learns.
     pub reward: RewardConfig,
+    /// How the reward actor divides its work.
+    pub hearing: Hearing,
     /// Where questions come from.
     pub source: Source,
     /// Simulated people.
@@ -50,6 +52,8 @@ pub struct Config {
     pub log: Log,
     /// Threads of libtorch.
     pub threads: Threads,
+    /// What happens when an actor fails, or does not stop.
+    pub supervision: Supervision,
 }
 
 /// `[data]`
@@ -92,6 +96,10 @@ pub struct Generation {
     pub max_sequences: usize,
     /// Tokens of prompt and answer together.
     pub max_context: usize,
+    /// Tokens of a training prompt.
+    pub max_prompt: usize,
+    /// Answers at the same time kept for chat.
+    pub kept_for_chat: usize,
     /// Requests that may wait.
     pub max_waiting: usize,
     /// Prompt tokens between two decode steps.
@@ -118,6 +126,26 @@ pub enum OnSwap {
     Continue,
     /// New weights wait until the running answers are done.
     FinishFirst,
+}
+
+/// `[hearing]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hearing {
+    /// Minibatches for each new rating.
+    pub minibatches_per_event: f64,
+    /// Minibatches that may be owed.
+    pub most_owed: f64,
+    /// Ratings kept for learning again.
+    pub replay: usize,
+    /// Newest of them with trunk states in memory.
+    pub cached: usize,
+    /// Answers that scores are normalised over.
+    pub reference_answers: usize,
+    /// Updates between two normalisations.
+    pub normalise_every: u64,
+    /// Groups scored before ratings are heard.
+    pub groups_before_feedback: usize,
 }
 
 /// `[source]`
@@ -155,8 +183,10 @@ pub enum SourceKind {
 /// `[annotators]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Annotators {
-    /// Ratings a second of all together; 0 is none.
-    pub rate: f64,
+    /// Of how many people a question's answers get a rating, on average; 0 is none.
+    pub attention: f64,
+    /// Their seconds to one of ours.
+    pub speed: f64,
     /// Who they are.
     #[serde(flatten)]
     pub population: PopulationConfig,
@@ -206,6 +236,10 @@ pub struct Store {
     pub max_feedback: u64,
     /// Waiting writes.
     pub queue: usize,
+    /// Answers in memory with their trunk states.
+    pub answers_in_memory: usize,
+    /// Unrated answers shown again after a restart.
+    pub unrated_again: usize,
 }
 
 /// `[log]`
@@ -236,4 +270,18 @@ pub enum LogFormat {
 pub struct Threads {
     /// Threads of one libtorch operation.
     pub intra_op: i32,
+}
+
+/// `[supervision]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Supervision {
+    /// Restarts within the window.
+    pub max_restarts: usize,
+    /// The window.
+    pub within_s: f64,
+    /// Seconds without a sign of life.
+    pub unit_budget_s: f64,
+    /// Seconds that a stop may take.
+    pub drain_s: f64,
 }

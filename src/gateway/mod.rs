@@ -5,6 +5,7 @@
 
 pub mod backend;
 mod chat;
+pub mod daemon;
 mod error;
 mod feedback;
 mod guard;

@@ -3,6 +3,7 @@
 //! Invariant: a source is a stream with a bounded memory; a broken file is an error that names the file, never a panic
 //! and never silence; attribution stays attached.
 
+pub mod drawn;
 mod error;
 pub mod jsonl;
 pub mod sample;

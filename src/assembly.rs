@@ -1,0 +1,144 @@
+//! From configuration to a running daemon.
+//!
+//! Invariant: the only place where the program's settings become the crates' settings; whatever can be wrong with the
+//! surroundings (model, port, disk, lock) is found here, before anything is started.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use understudy_actors::annotator::{Crowd, Rater, RatersClock};
+use understudy_actors::bus::Capacities;
+use understudy_actors::daemon::{BaseModel, DaemonConfig, DaemonParts, Threads};
+use understudy_actors::failpoint::Failpoints;
+use understudy_actors::reward::HearingConfig;
+use understudy_actors::source::{AskingConfig, QuestionSource};
+use understudy_actors::supervision::RestartPolicy;
+use understudy_checkpoints::checkpoint::Retention;
+use understudy_checkpoints::{Bounds, RecordKind, Store, StoreConfig, StoreError};
+use understudy_learning::annotators::Population;
+use understudy_learning::stages::Sampling;
+use understudy_model::LoadedModel;
+
+use crate::cli::Failure;
+use crate::config::Config;
+use crate::sources::drawn::Drawn;
+use crate::speaker::{checkpoints_dir, device, engine_config};
+
+/// The daemon's settings.
+pub fn daemon_config(config: &Config) -> DaemonConfig {
+    let generation = &config.generation;
+    let sampling = Sampling {
+        temperature: generation.temperature,
+        top_k: 0,
+        top_p: generation.top_p,
+        min_p: 0.0,
+        repetition_penalty: 1.0,
+        max_tokens: generation.max_tokens,
+        seed: config.seed,
+    };
+    let asking = AskingConfig {
+        samples: generation.samples_per_prompt,
+        sampling,
+        stop: Vec::new(),
+        system: (!generation.system.is_empty()).then(|| generation.system.clone()),
+        max_prompt: generation.max_prompt,
+        rate: config.source.rate,
+    };
+    let hearing = &config.hearing;
+    let supervision = &config.supervision;
+    let defaults = DaemonConfig::default();
+    DaemonConfig {
+        seed: config.seed,
+        engine: engine_config(generation),
+        kept_for_chat: generation.kept_for_chat,
+        asking,
+        ppo: config.ppo.clone(),
+        reward: config.reward.clone(),
+        hearing: HearingConfig {
+            minibatches_per_event: hearing.minibatches_per_event,
+            most_owed: hearing.most_owed,
+            replay: hearing.replay,
+            cached: hearing.cached,
+            reference_answers: hearing.reference_answers,
+            normalise_every: hearing.normalise_every,
+            groups_before_feedback: hearing.groups_before_feedback,
+        },
+        capacities: Capacities { chats: generation.max_waiting, ..Capacities::default() },
+        answers_in_memory: config.store.answers_in_memory,
+        unrated_again: config.store.unrated_again,
+        checkpoint_every: config.checkpoint.every_updates,
+        retention: Retention {
+            keep_last: config.checkpoint.keep_last,
+            keep_every: (config.checkpoint.keep_every > 0).then_some(config.checkpoint.keep_every),
+            keep_best: None,
+        },
+        restart: RestartPolicy {
+            max_restarts: supervision.max_restarts,
+            within: Duration::from_secs_f64(supervision.within_s),
+            ..defaults.restart
+        },
+        unit_budget: Duration::from_secs_f64(supervision.unit_budget_s),
+        threads: Threads::Dedicated { intra_op: config.threads.intra_op },
+    }
+}
+
+/// Opens the data directory; only one process may hold it.
+pub fn open_store(config: &Config) -> Result<Store, Failure> {
+    let dir = &config.data.dir;
+    let shown = dir.display();
+    let failed = |error: StoreError| {
+        Failure::Failed(anyhow::Error::from(error).context(format!("the data directory '{shown}'")))
+    };
+    std::fs::create_dir_all(dir).map_err(|error| {
+        Failure::Failed(anyhow::anyhow!(
+            "cannot make the data directory '{shown}' ({error}); set data.dir to a place that can be written"
+        ))
+    })?;
+    let store = &config.store;
+    let rings = BTreeMap::from([
+        (RecordKind::Answer, Bounds { records: store.max_answers, bytes: store.max_answer_bytes }),
+        (RecordKind::Feedback, Bounds { records: store.max_feedback, bytes: store.max_answer_bytes }),
+    ]);
+    let settings = StoreConfig { rings, queue_records: store.queue, ..StoreConfig::default() };
+    match Store::open(dir, settings) {
+        Ok((store, report)) => {
+            tracing::info!(?report, "the data directory is open");
+            Ok(store)
+        }
+        Err(error @ StoreError::Locked { .. }) => Err(Failure::NotReady(error.to_string())),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Everything that the loop is made of, from what was loaded and opened.
+pub fn parts(config: &Config, loaded: &LoadedModel, store: Store, now_ms: i64) -> Result<DaemonParts, Failure> {
+    let failed = |error: anyhow::Error| Failure::Failed(error);
+    let device = device(config.model.device)?;
+    let model = BaseModel::of(loaded, config.model.trainable_layers, device).map_err(|error| failed(error.into()))?;
+    let drawn = Drawn::open(&config.source).map_err(|error| failed(error.into()))?;
+    let sources = drawn.into_iter().map(|drawn| Box::new(drawn) as Box<dyn QuestionSource>).collect();
+    let rater = match config.annotators.attention > 0.0 {
+        true => Some((
+            crowd(config)?,
+            RatersClock { start_ms: now_ms, began: Instant::now(), scale: config.annotators.speed },
+        )),
+        false => None,
+    };
+    Ok(DaemonParts {
+        model,
+        store,
+        checkpoints: checkpoints_dir(config),
+        sources,
+        rater,
+        failpoints: Failpoints::default(),
+    })
+}
+
+fn crowd(config: &Config) -> Result<Box<dyn Rater>, Failure> {
+    let annotators = &config.annotators;
+    let members =
+        Population::draw(&annotators.population, config.seed).map_err(|error| Failure::Failed(error.into()))?;
+    let taste = annotators.population.taste.clone();
+    Ok(Box::new(Crowd::new(members, annotators.attention, taste, config.seed)))
+}

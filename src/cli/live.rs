@@ -1,0 +1,132 @@
+//! What `serve`, `demo` and `simulate` share: one actix system around one daemon, from the first check to the last
+//! thread.
+//!
+//! Invariant: the port, the model, the disk and the lock are checked before anything starts; the end is always a drain
+//! under one deadline, and its exit code says how it went.
+
+use std::future::Future;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use actix_rt::System;
+use metrics_exporter_prometheus::PrometheusHandle;
+use understudy_actors::daemon::{Daemon, DaemonHandle};
+use understudy_actors::runtime::{self, Reason, Signals};
+
+use super::{Failure, Outcome};
+use crate::assembly;
+use crate::clock;
+use crate::config::Config;
+use crate::gateway::daemon::Served;
+use crate::gateway::{self, Shared};
+use crate::speaker;
+
+/// How to run.
+pub(super) struct Plan<W> {
+    /// The settings.
+    pub(super) config: Config,
+    /// Serve HTTP.
+    pub(super) http: bool,
+    /// What simulated people take for now, in milliseconds since the Unix epoch.
+    pub(super) people_now_ms: i64,
+    /// Renders metrics.
+    pub(super) metrics: Option<PrometheusHandle>,
+    /// Watches the loop; the daemon ends when it returns, and the text says why.
+    pub(super) watch: W,
+}
+
+/// What a watcher is told at the start.
+pub(super) struct Running {
+    /// The way to the daemon.
+    pub(super) handle: DaemonHandle,
+    /// Where HTTP is served.
+    pub(super) address: Option<std::net::SocketAddr>,
+    /// Where its data is.
+    pub(super) data: PathBuf,
+}
+
+/// Runs the daemon until a signal comes, the watcher returns or an actor is given up.
+pub(super) fn run<W, F>(plan: Plan<W>) -> Outcome
+where
+    W: FnOnce(Running) -> F,
+    F: Future<Output = String> + 'static,
+{
+    tch::set_num_threads(plan.config.threads.intra_op);
+    let listener = if plan.http { Some(gateway::listen(&plan.config.http)?) } else { None };
+    let loaded = speaker::load_model(&plan.config)?;
+    let store = assembly::open_store(&plan.config)?;
+    let stem = || plan.config.model.path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let name = loaded.source.name.clone().or_else(stem).unwrap_or_else(|| "model".to_owned());
+    let parts = assembly::parts(&plan.config, &loaded, store, plan.people_now_ms)?;
+    drop(loaded);
+    System::new().block_on(live(plan, parts, listener, name))
+}
+
+async fn live<W, F>(
+    plan: Plan<W>,
+    parts: understudy_actors::daemon::DaemonParts,
+    listener: Option<TcpListener>,
+    name: String,
+) -> Outcome
+where
+    W: FnOnce(Running) -> F,
+    F: Future<Output = String> + 'static,
+{
+    let Plan { config, metrics, watch, .. } = plan;
+    let signals = Signals::listen()?;
+    let begun = clock::now_ms();
+    let daemon = Daemon::start(assembly::daemon_config(&config), parts).await.map_err(anyhow::Error::from)?;
+    let handle = daemon.handle();
+    let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+    let server = match listener {
+        Some(listener) => {
+            let timeout = Duration::from_secs_f64(config.http.feedback_timeout_s);
+            let backend = std::sync::Arc::new(Served::new(handle.clone(), name, timeout));
+            let shared = Shared::new(backend, config.http.clone(), config.generation.clone(), metrics);
+            Some(gateway::serve(listener, shared)?)
+        }
+        None => None,
+    };
+    let stopper = server.as_ref().map(actix_web::dev::Server::handle);
+    let served = server.map(actix_rt::spawn);
+    let address_text = address.map(|address| address.to_string());
+    tracing::info!(address = address_text, ready_after_ms = clock::now_ms() - begun, "ready");
+    let watching = watch(Running { handle, address, data: config.data.dir.clone() });
+    let (first, again) = (signals.clone(), signals);
+    let until = async move {
+        tokio::select! {
+            name = first.nth(1) => name.to_owned(),
+            done = watching => done,
+        }
+    };
+    let again = async move {
+        // The first signal asked for the end; the second does not wait for it.
+        again.nth(2).await;
+    };
+    let actors = daemon.actors();
+    let patience = Duration::from_secs_f64(config.supervision.drain_s);
+    let drain = |by| {
+        // New connections are refused at once; answers under way end with the policy actor's drain.
+        if let Some(stopper) = stopper {
+            actix_rt::spawn(stopper.stop(true));
+        }
+        daemon.drain(by)
+    };
+    let ending = runtime::run(until, &actors, again, drain, patience).await;
+    if let Some(served) = served {
+        let _ = tokio::time::timeout(Duration::from_secs(1), served).await;
+    }
+    tracing::info!(?ending, "ended");
+    match (ending.exit_code(), &ending.fault, &ending.reason) {
+        (0, _, _) => Ok(()),
+        (code, Some(fault), _) => Err(Failure::Ended { code, sentence: format!("the end was not clean: {fault}") }),
+        (code, None, Reason::GaveUp { actor, verdict }) => Err(Failure::Ended {
+            code,
+            sentence: format!(
+                "the {actor} actor could not be kept alive ({verdict}); what was acknowledged is on disk, start again"
+            ),
+        }),
+        (code, None, Reason::Asked(reason)) => Err(Failure::Ended { code, sentence: reason.clone() }),
+    }
+}

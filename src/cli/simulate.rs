@@ -1,0 +1,143 @@
+//! `understudy simulate`: the loop without HTTP, as fast as it goes, with its curve as JSON lines.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use futures_util::StreamExt;
+use serde_json::{Value as Json, json};
+use tokio::time::Instant;
+use toml::Value;
+use understudy_actors::daemon::DaemonHandle;
+use understudy_actors::messages::LoopEvent;
+
+use super::live::{self, Plan, Running};
+use super::{Failure, Global, Outcome, progress_bar};
+use crate::evaluation::Estimate;
+use crate::telemetry;
+
+/// Noon of a Monday: the simulated people begin rested.
+const MONDAY_NOON_MS: i64 = 1_767_614_400_000;
+
+/// Flags of `simulate`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Writes one JSON line a policy update: time, versions, reward, KL, entropy, gold reward of the answers since the last
+one, the reward model's agreement. Started again on the same data directory, it goes on.
+
+Examples:
+  understudy simulate --updates 50 --out curve.jsonl
+  understudy simulate --minutes 30 --out curve.jsonl --set source.kind=stack_exchange --set source.path=Posts.xml"
+)]
+pub struct Flags {
+    /// End after so many policy updates
+    #[arg(long, default_value_t = 0)]
+    updates: u64,
+    /// End after so many minutes
+    #[arg(long, default_value_t = 0.0)]
+    minutes: f64,
+    /// Where the curve goes; standard output when left out
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+fn presets() -> [(&'static str, Value); 5] {
+    [
+        ("data.dir", Value::from("data/simulate")),
+        ("source.kind", Value::from("sample")),
+        ("annotators.attention", Value::from(3.0)),
+        ("annotators.speed", Value::from(100.0)),
+        ("log.filter", Value::from("warn")),
+    ]
+}
+
+/// Runs `understudy simulate`.
+pub(super) fn run(global: &Global, flags: Flags) -> Outcome {
+    let minutes = flags.minutes;
+    if flags.updates == 0 && !(minutes.is_finite() && minutes > 0.0) {
+        return Err(Failure::Usage("say how long: --updates N or --minutes M".to_owned()));
+    }
+    let config = global.load_with("simulate", &presets())?.config;
+    telemetry::start_logs(&config.log);
+    let metrics = Some(telemetry::start_metrics()?);
+    let out = output(flags.out.as_deref())?;
+    let updates = flags.updates;
+    let limit = (minutes > 0.0).then(|| Duration::from_secs_f64(minutes * 60.0));
+    live::run(Plan {
+        config,
+        http: false,
+        people_now_ms: MONDAY_NOON_MS,
+        metrics,
+        watch: move |running: Running| async move {
+            let written = write_curve(running.handle, out, updates, limit).await;
+            written.map_or_else(|error| format!("the curve could not be written: {error}"), |()| "done".to_owned())
+        },
+    })
+}
+
+fn output(path: Option<&Path>) -> anyhow::Result<Box<dyn Write>> {
+    let Some(path) = path else { return Ok(Box::new(std::io::stdout())) };
+    let file = File::options().create(true).append(true).open(path);
+    let file = file.with_context(|| format!("cannot write the curve to '{}'; name another --out", path.display()))?;
+    Ok(Box::new(BufWriter::new(file)))
+}
+
+async fn write_curve(
+    handle: DaemonHandle,
+    mut out: Box<dyn Write>,
+    updates: u64,
+    limit: Option<Duration>,
+) -> std::io::Result<()> {
+    let mut events = handle.events();
+    let begun = Instant::now();
+    let end = limit.map(|limit| begun + limit);
+    let progress = progress_bar(if updates > 0 { updates } else { u64::MAX }, "updates", updates == 0);
+    let (mut gold, mut ratings, mut answers, mut done) = (Vec::new(), 0u64, 0u64, 0u64);
+    loop {
+        let event = match end {
+            Some(end) => match tokio::time::timeout_at(end, events.next()).await {
+                Ok(event) => event,
+                Err(_) => break,
+            },
+            None => events.next().await,
+        };
+        match event {
+            None => break,
+            Some(LoopEvent::Gold { gold: value, .. }) => gold.push(value),
+            Some(LoopEvent::Rated { .. }) => ratings += 1,
+            Some(LoopEvent::Answered { .. }) => answers += 1,
+            Some(LoopEvent::PolicyUpdate { version, report, seconds }) => {
+                done += 1;
+                let status = handle.status();
+                let line = json!({
+                    "t_s": begun.elapsed().as_secs_f64(),
+                    "update": done,
+                    "policy_version": version,
+                    "reward_version": status.reward.version,
+                    "reward_accuracy": status.reward.accuracy,
+                    "reward_log_loss": status.reward.log_loss,
+                    "gold": Estimate::of(&gold),
+                    "gold_answers": gold.len(),
+                    "answers": answers,
+                    "ratings": ratings,
+                    "update_s": seconds,
+                    "ppo": serde_json::to_value(&report).unwrap_or(Json::Null),
+                });
+                writeln!(out, "{line}")?;
+                out.flush()?;
+                gold.clear();
+                progress.set_message(format!("policy {version}"));
+                progress.inc(1);
+                if updates > 0 && done >= updates {
+                    break;
+                }
+            }
+            Some(_) => {}
+        }
+    }
+    progress.finish_and_clear();
+    out.flush()
+}

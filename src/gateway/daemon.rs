@@ -1,0 +1,116 @@
+//! The daemon behind the gateway.
+//!
+//! Invariant: words only are translated here; nothing is decided.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use understudy_actors::daemon::{ChatRequest as Chat, DaemonHandle};
+use understudy_actors::messages::{ChatError, FeedbackRefusal, TokenEvent};
+use understudy_learning::stages::{Feedback, PolicyVersion};
+use understudy_model::Message;
+
+use super::backend::{Ack, Backend, ChatEvent, ChatEvents, ChatRequest, Refusal, Waiting};
+use crate::clock;
+
+/// A running daemon and the name under which it serves its model.
+#[derive(Clone)]
+pub struct Served {
+    handle: DaemonHandle,
+    model: String,
+    feedback_timeout: Duration,
+}
+
+impl Served {
+    /// Serves `handle`'s daemon.
+    pub fn new(handle: DaemonHandle, model: String, feedback_timeout: Duration) -> Self {
+        Self { handle, model, feedback_timeout }
+    }
+}
+
+impl Backend for Served {
+    fn chat(&self, request: ChatRequest) -> Result<ChatEvents, Refusal> {
+        let room = request.samples * (request.sampling.max_tokens + 2) + 1;
+        let asked = Chat {
+            messages: request.messages.into_iter().map(|m| Message::new(m.role, m.content)).collect(),
+            samples: request.samples,
+            sampling: request.sampling,
+            stop: request.stop,
+            deadline: Instant::now() + Duration::from_secs_f64(request.timeout_s),
+            asked_at: clock::now_ms(),
+        };
+        let mut stream = self.handle.chat(asked).map_err(refused)?;
+        let (sender, receiver) = mpsc::channel(room);
+        actix_rt::spawn(async move {
+            loop {
+                // A reader that went away ends the loop, which drops the stream, which cancels the request.
+                let event = tokio::select! {
+                    event = stream.next() => event,
+                    () = sender.closed() => None,
+                };
+                let Some(event) = event else { break };
+                if sender.send(translated(event)).await.is_err() {
+                    break;
+                }
+            }
+        });
+        Ok(receiver)
+    }
+
+    fn feedback(&self, feedback: Feedback) -> Waiting<'_, Result<Ack, Refusal>> {
+        let deadline = Instant::now() + self.feedback_timeout;
+        Box::pin(async move {
+            let ack = self.handle.submit_feedback(feedback, deadline).await.map_err(not_taken)?;
+            Ok(Ack { seq: ack.seq, duplicate: ack.duplicate })
+        })
+    }
+
+    fn not_ready(&self) -> Vec<String> {
+        self.handle.not_ready()
+    }
+
+    fn version(&self) -> PolicyVersion {
+        self.handle.policy_version()
+    }
+
+    fn model(&self) -> &str {
+        &self.model
+    }
+}
+
+fn translated(event: TokenEvent) -> ChatEvent {
+    match event {
+        TokenEvent::Token { sample, text, logprob, version, .. } => ChatEvent::Token { sample, text, logprob, version },
+        TokenEvent::Finished { sample, answer, text, finish, prompt_tokens, tokens, version } => {
+            ChatEvent::Finished { sample, answer, text, finish, prompt_tokens, tokens, version }
+        }
+        TokenEvent::Failed(error) => ChatEvent::Failed(refused(error)),
+    }
+}
+
+fn refused(error: ChatError) -> Refusal {
+    let message = error.to_string();
+    match error {
+        ChatError::Full => Refusal::Full(message),
+        ChatError::Closed => Refusal::Closed(message),
+        ChatError::Expired => Refusal::Expired(message),
+        ChatError::Invalid(_) => Refusal::Invalid { field: None, message },
+        ChatError::Crashed(_) | ChatError::NotKept(_) => Refusal::Crashed(message),
+    }
+}
+
+fn not_taken(refusal: FeedbackRefusal) -> Refusal {
+    let message = refusal.to_string();
+    match refusal {
+        FeedbackRefusal::Invalid(error) => Refusal::Rating(error),
+        FeedbackRefusal::UnknownAnswer(_) | FeedbackRefusal::UnknownFeedback(_) => Refusal::Unknown(message),
+        FeedbackRefusal::DifferentQuestions(..) => Refusal::Invalid { field: None, message },
+        FeedbackRefusal::NotYours(_) => Refusal::Invalid { field: Some("annotator"), message },
+        FeedbackRefusal::Conflict(_) => Refusal::Conflict(message),
+        FeedbackRefusal::Full => Refusal::Full(message),
+        FeedbackRefusal::Closed => Refusal::Closed(message),
+        FeedbackRefusal::Expired => Refusal::Expired(message),
+        FeedbackRefusal::Crashed | FeedbackRefusal::Store(_) => Refusal::Crashed(message),
+    }
+}
