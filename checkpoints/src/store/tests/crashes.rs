@@ -78,13 +78,13 @@ fn a_power_cut_at_any_instant_loses_nothing_acknowledged() {
         log.lock().unwrap().push((kept, acks.load(Ordering::SeqCst)));
     });
     let (store, _) = Store::open(&temp.path().join("data"), StoreConfig { disk, ..tiny_segments() }).unwrap();
-    for seq in 1..=20u64 {
+    for seq in 1..=40u64 {
         let ack = store.handle().append(keyed(FEEDBACK, &format!("f/{seq}"), seq.to_le_bytes())).unwrap();
         acknowledged.store(ack.seq, Ordering::SeqCst);
     }
     store.close().unwrap();
     let images = std::mem::take(&mut *images.lock().unwrap());
-    assert!(images.len() > 60 && images.iter().any(|(_, acks)| *acks == 20), "{} instants", images.len());
+    assert!(images.len() > 60 && images.iter().any(|(_, acks)| *acks == 40), "{} instants", images.len());
     for (temp, acks) in images {
         let (store, report) = Store::open(&temp.path().join("data"), tiny_segments()).unwrap();
         // Before the first record sled may not have been made durable at all; later it never falls behind the journal.
