@@ -84,20 +84,19 @@ impl QuestionSource for Drawn {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
     use crate::config::Layers;
 
-    fn drawn(lines: usize, repeat: bool) -> (tempfile::NamedTempFile, Drawn) {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        for line in 0..lines {
-            writeln!(file, "{{\"id\":\"{line}\",\"title\":\"T{line}\"}}").unwrap();
-        }
+    fn drawn(lines: usize, repeat: bool) -> (tempfile::TempDir, Drawn) {
+        let folder = tempfile::tempdir().unwrap();
+        // The same name each time: ids begin with it, and the split goes by the id.
+        let path = folder.path().join("questions.jsonl");
+        let text: String = (0..lines).map(|line| format!("{{\"id\":\"{line}\",\"title\":\"T{line}\"}}\n")).collect();
+        std::fs::write(&path, text).unwrap();
         let mut source = Layers::built_in().finish().unwrap().config.source;
-        (source.kind, source.path, source.repeat) = (SourceKind::Jsonl, file.path().to_path_buf(), repeat);
+        (source.kind, source.path, source.repeat) = (SourceKind::Jsonl, path, repeat);
         source.held_out = 0.3;
-        (file, Drawn::open(&source).unwrap().unwrap())
+        (folder, Drawn::open(&source).unwrap().unwrap())
     }
 
     fn titles(drawn: &mut Drawn, positions: impl Iterator<Item = u64>) -> Vec<Option<String>> {

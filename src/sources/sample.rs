@@ -9,7 +9,7 @@ use super::stack_exchange::{Events, Site};
 use understudy_learning::stages::Question;
 
 /// The dump itself.
-pub const POSTS_XML: &str = include_str!("sample.xml");
+pub const POSTS_XML: &str = include_str!("../sample/Posts.xml");
 
 /// Questions and answers in time order.
 pub fn events() -> Result<Events<Cursor<&'static [u8]>>, SourceError> {
@@ -28,7 +28,9 @@ mod tests {
     #[test]
     fn every_built_in_question_can_be_read_and_says_how_open_it_is() {
         let questions: Vec<Question> = questions().unwrap().collect::<Result<_, _>>().unwrap();
-        assert!(!questions.is_empty());
+        assert!(questions.len() >= 60, "{}", questions.len());
+        let open = questions.iter().filter(|question| question.closedness == Some(0.1)).count();
+        assert!(open >= 20 && questions.len() - open >= 20, "{open} of {} are open-ended", questions.len());
         for question in questions {
             assert!(!question.title.is_empty() && !question.body.is_empty(), "{question:?}");
             assert!(
