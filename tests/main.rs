@@ -1,4 +1,5 @@
 //! The integration tests, in one binary: what holds for the tree as a whole and for the program as it runs.
 
+mod program;
 mod stack_exchange;
 mod tidy;

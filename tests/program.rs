@@ -1,0 +1,215 @@
+//! The program as it runs: what it says to bad input, and that a daemon killed in the middle goes on.
+//!
+//! Invariant: each test starts the real binary on a tiny model of its own and leaves nothing behind.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use understudy_model::testing::tiny_model;
+use understudy_model::{ExportParts, GenerationDefaults, ModelCard, export};
+
+/// Longest wait for anything in here; a tiny model needs a second.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn understudy() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_understudy"));
+    command.env_remove("UNDERSTUDY_CONFIG").env("RUST_BACKTRACE", "0");
+    command
+}
+
+/// Runs the program and compares its exit code and the beginning of its one sentence.
+fn check(arguments: &[&str], code: i32, sentence: &str) {
+    let output = understudy().args(arguments).output().expect("the binary runs");
+    let said = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+    // Log lines are JSON here; the sentence is the last line and the only one that is not.
+    let plain: Vec<&str> = said.lines().filter(|line| !line.starts_with('{')).collect();
+    assert!(plain.len() == 1 && plain[0].contains(sentence), "{arguments:?} must say '{sentence}' in one line: {said}");
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path of letters")
+}
+
+#[test]
+fn bad_input_gives_one_sentence_with_the_thing_and_the_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    check(&["config", "check", "--config", text(&path("no.toml"))], 2, "check the path given with --config");
+    std::fs::write(path("bad.toml"), "[model]\npaht = 'x'\n").unwrap();
+    let wanted = "bad.toml, line 2, column 1: unknown key 'model.paht'; did you mean 'model.path'?";
+    check(&["config", "check", "--config", text(&path("bad.toml"))], 2, wanted);
+    check(&["ask", "x", "--model", text(&path("absent.gguf"))], 3, "run scripts/setup.sh");
+    std::fs::write(path("cut.gguf"), b"GGUF\x03\0\0\0\x01\0\0").unwrap();
+    check(&["ask", "x", "--model", text(&path("cut.gguf"))], 1, "cut.gguf");
+    std::fs::create_dir(path("foo")).unwrap();
+    std::fs::write(path("foo/config.json"), r#"{"architectures":["FooForCausalLM"],"model_type":"foo"}"#).unwrap();
+    check(&["ask", "x", "--model", text(&path("foo"))], 1, "the architecture 'FooForCausalLM' is not supported");
+    std::fs::write(path("file"), "in the way").unwrap();
+    let model = tiny(folder.path());
+    let blocked = path("file").join("data");
+    let arguments = ["serve", "--model", &model, "--data-dir", text(&blocked), "--bind", "127.0.0.1:0"];
+    check(&arguments, 1, "set data.dir to a place that can be written");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    check(&["serve", "--bind", &address], 1, &format!("cannot listen on {address} (http.bind)"));
+    check(&["serve", "--bind", "0.0.0.0:1"], 2, "only loopback");
+    check(&["evaluate", "--set", "source.held_out=0"], 2, "raise source.held_out");
+}
+
+/// Writes a tiny model as a Hugging Face folder and tells where.
+fn tiny(folder: &Path) -> String {
+    let model = tiny_model(7);
+    let target = folder.join("tiny");
+    let defaults = GenerationDefaults { eos_tokens: model.config.eos_tokens.clone(), ..Default::default() };
+    let parts = ExportParts {
+        config: &model.config,
+        weights: &model.weights,
+        text: Some(&model.text),
+        defaults: &defaults,
+        card: &ModelCard { name: "tiny".into(), ..ModelCard::default() },
+        attribution: None,
+    };
+    export(&target, parts).expect("a folder");
+    text(&target).to_owned()
+}
+
+/// A running daemon; killed when dropped.
+struct Daemon {
+    child: Child,
+    address: String,
+}
+
+impl Daemon {
+    fn start(folder: &Path, model: &str) -> Self {
+        let data = folder.join("data");
+        let settings = [
+            "model.trainable_layers=1",
+            "generation.max_tokens=12",
+            "generation.max_context=400",
+            "ppo.batch_size=4",
+            "ppo.minibatch_size=4",
+            "source.kind=sample",
+            "annotators.attention=2",
+            "annotators.speed=1000",
+            "annotators.awake_hours=24",
+            "checkpoint.every_updates=1",
+            "log.format=json",
+        ];
+        let mut command = understudy();
+        command.args(["serve", "--model", model, "--data-dir", text(&data), "--bind", "127.0.0.1:0"]);
+        settings.iter().for_each(|setting| {
+            command.args(["--set", setting]);
+        });
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary runs");
+        let log = BufReader::new(child.stderr.take().expect("piped"));
+        let (told, ready) = mpsc::sync_channel(1);
+        // Reads to the end, so that the daemon never waits for a full pipe.
+        std::thread::spawn(move || {
+            let mut last = String::new();
+            for line in log.lines().map_while(Result::ok) {
+                let json: Value = serde_json::from_str(&line).unwrap_or_default();
+                if let Some(address) = json["address"].as_str().filter(|_| json["message"] == "ready") {
+                    let _ = told.try_send(Ok(address.to_owned()));
+                }
+                last = line;
+            }
+            let _ = told.try_send(Err(last));
+        });
+        let address = ready.recv_timeout(PATIENCE).expect("ready in time").expect("the daemon starts");
+        Self { child, address }
+    }
+
+    fn call(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let mut stream = TcpStream::connect(&self.address).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all((head + &body).as_bytes()).unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).expect("a whole reply");
+        let (head, body) = reply.split_once("\r\n\r\n").expect("a head and a body");
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+        (status, serde_json::from_str(body).unwrap_or_else(|_| Value::String(body.to_owned())))
+    }
+
+    fn get(&self, path: &str) -> Value {
+        self.call("GET", path, &Value::Null).1
+    }
+
+    fn ask(&self) -> u64 {
+        let body = json!({"messages": [{"role": "user", "content": "Why?"}]});
+        let (status, reply) = self.call("POST", "/v1/chat/completions", &body);
+        assert_eq!(status, 200, "{reply}");
+        reply["choices"][0]["answer_id"].as_u64().expect("an answer id")
+    }
+
+    fn rate(&self, answer: u64) -> Value {
+        let body = json!({"id": "mine", "annotator": "me", "at": 1, "kind": "stars", "answer": answer, "stars": 4});
+        let (status, reply) = self.call("POST", "/v1/feedback", &body);
+        assert_eq!(status, 200, "{reply}");
+        reply
+    }
+
+    fn wait_for(&self, metric: &str) {
+        let end = Instant::now() + PATIENCE;
+        while !self.get("/metrics").as_str().is_some_and(|text| text.lines().any(|line| line.starts_with(metric))) {
+            assert!(Instant::now() < end, "no {metric} yet: {}", self.get("/metrics"));
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "another process is waited for; there is no clock to simulate"
+            )]
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_daemon_that_is_killed_goes_on_with_the_same_ratings_versions_and_ids() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = tiny(folder.path());
+    let mut first = Daemon::start(folder.path(), &model);
+    let answer = first.ask();
+    let acknowledged = first.rate(answer);
+    assert_eq!(acknowledged["duplicate"], false);
+    first.wait_for("understudy_checkpoints_total");
+    first.child.kill().unwrap();
+    first.child.wait().unwrap();
+    let saved =
+        checkpoints(folder.path(), "list").last().expect("one was committed")["extra"]["policy_version"].clone();
+
+    let mut second = Daemon::start(folder.path(), &model);
+    let resumed = second.get("/readyz")["policy_version"].as_u64().unwrap();
+    assert!(Some(resumed) >= saved.as_u64() && resumed > 0, "policy {saved} was saved, {resumed} goes on");
+    let again = second.rate(answer);
+    assert_eq!((&again["seq"], &again["duplicate"]), (&acknowledged["seq"], &json!(true)));
+    assert!(second.ask() > answer, "an answer's id is never given twice");
+    second.wait_for("understudy_ppo_updates_total");
+
+    let told = Command::new("kill").arg(second.child.id().to_string()).status().unwrap();
+    assert!(told.success());
+    assert_eq!(second.child.wait().unwrap().code(), Some(0), "SIGTERM drains and ends cleanly");
+    assert!(checkpoints(folder.path(), "verify").iter().all(|row| row["whole"] == true));
+}
+
+fn checkpoints(folder: &Path, command: &str) -> Vec<Value> {
+    let data = folder.join("data");
+    let output = understudy().args(["checkpoints", command, "--json", "--data-dir", text(&data)]).output().unwrap();
+    serde_json::from_slice(&output.stdout).expect("a list")
+}
