@@ -128,13 +128,13 @@ impl Daemon {
 
     fn call(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         let mut stream = TcpStream::connect(&self.address).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
-        stream.write_all((head + &body).as_bytes()).unwrap();
+        stream.write_all((head + &body).as_bytes()).expect("it reads");
         let mut reply = String::new();
         stream.read_to_string(&mut reply).expect("a whole reply");
         let (head, body) = reply.split_once("\r\n\r\n").expect("a head and a body");
@@ -210,6 +210,7 @@ fn a_daemon_that_is_killed_goes_on_with_the_same_ratings_versions_and_ids() {
 
 fn checkpoints(folder: &Path, command: &str) -> Vec<Value> {
     let data = folder.join("data");
-    let output = understudy().args(["checkpoints", command, "--json", "--data-dir", text(&data)]).output().unwrap();
+    let output =
+        understudy().args(["checkpoints", command, "--json", "--data-dir", text(&data)]).output().expect("it runs");
     serde_json::from_slice(&output.stdout).expect("a list")
 }

@@ -92,7 +92,10 @@ impl Reply {
     }
 }
 
-async fn ask(backend: Arc<Scripted>, requests: Vec<(Method, &str, String, Vec<(&str, &str)>)>) -> Vec<Reply> {
+/// Method, path, body, headers.
+type Asked<'a> = (Method, &'a str, String, Vec<(&'a str, &'a str)>);
+
+async fn ask(backend: Arc<Scripted>, requests: Vec<Asked<'_>>) -> Vec<Reply> {
     let config = Layers::built_in().finish().unwrap().config;
     let shared = Shared::new(backend, config.http, config.generation, None);
     let app = App::new()
@@ -131,7 +134,7 @@ async fn reply(response: ServiceResponse<impl actix_web::body::MessageBody>) -> 
     Reply { status, headers, body }
 }
 
-fn post(path: &str, body: Value) -> (Method, &str, String, Vec<(&str, &str)>) {
+fn post(path: &str, body: Value) -> Asked<'_> {
     (Method::POST, path, body.to_string(), vec![])
 }
 
