@@ -14,7 +14,7 @@ use understudy_learning::stages::{AnswerId, Feedback, FeedbackKind};
 use crate::evaluation::Estimate;
 
 /// Lines of the view.
-pub(super) const LINES: usize = 9;
+pub(super) const LINES: usize = 10;
 /// Answers in the first and in the last window of the gold reward.
 const WINDOW: usize = 64;
 
@@ -96,10 +96,11 @@ impl State {
             Some((id, question, answer)) => (id.to_string(), one_line(question), one_line(answer)),
             None => ("–".into(), "–".into(), "–".into()),
         };
-        let trouble = self.trouble.as_deref().map_or_else(String::new, |what| format!(" · TROUBLE {}", one_line(what)));
+        let trouble = self.trouble.as_deref().map_or_else(String::new, |what| format!("  TROUBLE {}", one_line(what)));
         vec![
-            format!("{} {}", self.counts(elapsed), trouble),
+            format!("{}{trouble}", self.counts(elapsed)),
             self.policy(status),
+            self.update(),
             self.reward(status),
             self.gold(),
             self.queues(status),
@@ -113,7 +114,8 @@ impl State {
     /// The same in one line, for logs.
     pub(super) fn one_line(&self, status: &DaemonStatus, elapsed: Duration) -> String {
         let trouble = self.trouble.as_deref().map_or_else(String::new, |what| format!(" | TROUBLE {}", one_line(what)));
-        [self.counts(elapsed), self.policy(status), self.reward(status), self.gold()].join(" | ") + &trouble
+        [self.counts(elapsed), self.policy(status), self.update(), self.reward(status), self.gold()].join(" | ")
+            + &trouble
     }
 
     fn counts(&self, elapsed: Duration) -> String {
@@ -132,28 +134,30 @@ impl State {
 
     fn policy(&self, status: &DaemonStatus) -> String {
         let version = status.policy_version;
-        let Some((_, report, seconds)) = &self.last_update else {
-            return format!("policy {version}   no update yet");
-        };
+        let Some((_, report, _)) = &self.last_update else { return format!("policy {version}: no update yet") };
+        let (reward, kl, weight) = (report.mean_reward, report.kl_per_sequence, report.kl_coef);
         format!(
-            "policy {version}   reward {:+.2}   KL {:.2} nats an answer (weight {:.3})   entropy {:.2}   clipped {:.1} %   update {seconds:.1} s   first token after {}",
-            report.mean_reward,
-            report.kl_per_sequence,
-            report.kl_coef,
-            report.entropy,
-            report.clipfrac * 100.0,
-            dash(self.first_token_s, |s| format!("{s:.2} s")),
+            "policy {version}: reward {reward:+.2}  KL {kl:.2} nats (weight {weight:.3})  entropy {:.2}",
+            report.entropy
+        )
+    }
+
+    fn update(&self) -> String {
+        let Some((_, report, seconds)) = &self.last_update else { return "update     –".to_owned() };
+        let (clipped, explained) = (report.clipfrac * 100.0, report.explained_variance);
+        let first = dash(self.first_token_s, |seconds| format!("{seconds:.2} s"));
+        format!(
+            "update     {seconds:.1} s  clipped {clipped:.1} %  value explains {explained:.2}  first token after {first}"
         )
     }
 
     fn reward(&self, status: &DaemonStatus) -> String {
         let reward = &status.reward;
         format!(
-            "reward model {}   foretold {}   log-loss {}   calibration error {}   score {}   replay {}",
+            "reward model {}: foretold {}  log-loss {}  score {}  {} ratings",
             reward.version,
             dash(reward.accuracy, |share| format!("{:.0} %", share * 100.0)),
-            dash(reward.log_loss, |loss| format!("{loss:.3}")),
-            dash(reward.calibration_error, |error| format!("{error:.3}")),
+            dash(reward.log_loss, |loss| format!("{loss:.2}")),
             dash(self.mean_score, |score| format!("{score:+.2}")),
             reward.replay,
         )
@@ -169,7 +173,7 @@ impl State {
             }
         };
         format!(
-            "gold       first {}: {}   last {}: {}",
+            "gold       first {}: {}  last {}: {}",
             self.first_gold.len(),
             estimate(&self.first_gold),
             last.len(),
@@ -178,9 +182,8 @@ impl State {
     }
 
     fn queues(&self, status: &DaemonStatus) -> String {
-        let links: Vec<String> =
-            status.links.iter().map(|link| format!("{} {}/{}", link.name, link.waiting, link.capacity)).collect();
-        format!("queues     {}   room {}", links.join("  "), status.pace_room)
+        let links: Vec<String> = status.links.iter().map(|link| format!("{} {}", link.name, link.waiting)).collect();
+        format!("queues     {}  room {}", links.join("  "), status.pace_room)
     }
 
     fn durable(&self) -> String {
