@@ -119,7 +119,7 @@ async fn write_curve(
                     "reward_version": status.reward.version,
                     "reward_accuracy": status.reward.accuracy,
                     "reward_log_loss": status.reward.log_loss,
-                    "gold": Estimate::of(&gold),
+                    "gold": (!gold.is_empty()).then(|| Estimate::of(&gold)),
                     "gold_answers": gold.len(),
                     "answers": answers,
                     "ratings": ratings,
