@@ -78,6 +78,14 @@ impl Branch {
         Self { stack: self.stack.shared(), norm: self.norm.shared(), head: self.head.shallow_clone(), tied: self.tied }
     }
 
+    /// The lowest `layers` blocks (all, where there are fewer) under the same norm, sharing storage: what a cheaper value
+    /// or reward model begins from.
+    pub fn lower(&self, layers: usize) -> Self {
+        let mut lower = self.shallow_clone();
+        lower.stack.blocks.truncate(layers);
+        lower
+    }
+
     /// The same storage, seen by tensors that require no gradient.
     pub(crate) fn detached(&self) -> Self {
         Self { stack: self.stack.detached(), norm: self.norm.detached(), head: self.head.detach(), tied: self.tied }

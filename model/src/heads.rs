@@ -159,6 +159,19 @@ mod tests {
     }
 
     #[test]
+    fn a_model_of_the_lower_layers_reads_the_states_after_them() {
+        let tiny = tiny_model(73);
+        let (trunk, branch) = crate::build(&tiny.config, &tiny.weights, 2, Device::Cpu).unwrap();
+        let states = trunk_states(&trunk, &[vec![5, 6, 7]]);
+        let short = ScalarBranch::from_branch(&branch.lower(1), HeadInit::Zero);
+        // The tiny model's own split leaves one block to the trunk: the same states from the other side.
+        let after_one_block = trunk_states(&tiny.trunk, &[vec![5, 6, 7]]);
+        assert!(short.hidden(&states) == branch.norm.forward(&after_one_block));
+        assert!(short.hidden(&states) != branch.hidden(&states));
+        assert_eq!(branch.lower(99).layers(), 2);
+    }
+
+    #[test]
     fn what_learners_and_the_engine_own_can_move_to_another_thread() {
         fn movable<T: Send>() {}
         movable::<crate::Trunk>();

@@ -33,14 +33,8 @@ pub fn tiny_config(seed: u64) -> DaemonConfig {
         value_learning_rate: 1e-3,
         ..PpoConfig::default()
     };
-    let asking = AskingConfig {
-        samples: 4,
-        sampling: sampling(8),
-        stop: Vec::new(),
-        system: None,
-        max_prompt: 48,
-        rate: 0.0,
-    };
+    let asking =
+        AskingConfig { samples: 4, sampling: sampling(8), stop: Vec::new(), system: None, max_prompt: 48, rate: 0.0 };
     DaemonConfig {
         seed,
         engine: EngineConfig { max_sequences: 8, max_context: 64, max_waiting: 8, ..EngineConfig::default() },

@@ -33,10 +33,10 @@ pub struct PpoLearner {
 
 impl PpoLearner {
     /// A learner at version 0 whose policy and reference are copies of `policy`, and whose value model, with the
-    /// policy's blocks and a head of zeros, says 0 everywhere. An invalid `config` is reported by the first update.
+    /// lower ones of the policy's blocks and a head of zeros, says 0 everywhere. An invalid `config` is reported by the first update.
     pub fn new(trunk: Trunk, policy: Branch, config: PpoConfig, seed: u64) -> Self {
         let (learned, reference) = (policy.deep_copy(), policy.deep_copy());
-        let value = ScalarBranch::from_branch(&policy, HeadInit::Zero);
+        let value = ScalarBranch::from_branch(&policy.lower(config.value_layers), HeadInit::Zero);
         learned.set_trainable(true);
         value.set_trainable(true);
         let policy_adam = AdamW::new(learned.parameters(), config.adam);

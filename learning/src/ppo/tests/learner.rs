@@ -150,7 +150,8 @@ fn a_published_snapshot_never_changes() {
 #[test]
 fn being_cut_off_is_bootstrapped_only_where_it_is_asked_for_and_missing_ends_cost_what_is_configured() {
     let rewards = |missing_eos, truncation_bootstrap| {
-        let config = PpoConfig { missing_eos, truncation_bootstrap, whiten_advantages: false, ..config() };
+        let config =
+            PpoConfig { missing_eos, truncation_bootstrap, whiten_advantages: false, gae_lambda: 0.95, ..config() };
         let mut learner = learner(config, 10);
         // A value model that says something.
         let bias = learner.value.head.bias.shallow_clone();
