@@ -26,7 +26,7 @@ mod gradcheck;
 mod tests;
 
 pub use calibration::{Outcome, Prequential, PrequentialStats, Summary};
-pub use config::RewardConfig;
+pub use config::{HeadStart, Readout, RewardConfig};
 pub use normalise::Normalisation;
 pub use terms::RewardExample;
 pub use update::{RewardLearner, RewardReport, RewardScore};

@@ -6,6 +6,7 @@
 use tch::{Device, Kind, Tensor};
 use understudy_model::{HeadInit, ScalarBranch, Trunk, trunk_states};
 
+use super::config::{HeadStart, Readout, RewardConfig};
 use crate::error::LearningError;
 use crate::rng::{Purpose, Stream};
 use crate::stages::{Rollout, TrunkStates};
@@ -13,24 +14,39 @@ use crate::stages::{Rollout, TrunkStates};
 /// Index of the reward model's head among the streams of fresh weights.
 const HEAD_STREAM: u64 = 1;
 
-/// Trunk and reward branch.
+/// Trunk, reward branch and what else the head reads.
 pub(super) struct RewardModel {
     trunk: Trunk,
     branch: ScalarBranch,
+    /// [`Readout::Joint`]: `[1, D]` for the answer's mean state after the layers, and for that before them.
+    means: Option<[Tensor; 2]>,
 }
 
 impl RewardModel {
-    /// The policy's layers under a head of Normal(0, 1/√(D + 1)) (Stiennon et al. 2020, appendix B.1).
-    pub(super) fn new(trunk: Trunk, policy: &understudy_model::Branch, seed: u64) -> Self {
-        let init = HeadInit::Normal(Stream::new(seed, Purpose::Init, HEAD_STREAM));
+    /// The policy's layers under a fresh head; the parts of the head that read means start at 0.
+    pub(super) fn new(trunk: Trunk, policy: &understudy_model::Branch, config: &RewardConfig, seed: u64) -> Self {
+        let init = match config.head_start {
+            HeadStart::Normal => HeadInit::Normal(Stream::new(seed, Purpose::Init, HEAD_STREAM)),
+            HeadStart::Zero => HeadInit::Zero,
+        };
         let branch = ScalarBranch::from_branch(policy, init);
-        branch.set_trainable(true);
-        Self { trunk, branch }
+        let fresh = || Tensor::zeros([1, trunk.width() as i64], (Kind::Float, branch.device()));
+        let means = (config.readout == Readout::Joint).then(|| [fresh(), fresh()]);
+        let model = Self { trunk, branch, means };
+        for (name, parameter) in model.parameters() {
+            let _ = parameter.set_requires_grad(config.learning_rate > 0.0 || is_head(&name));
+        }
+        model
     }
 
-    /// The branch's parameters: layers and head.
+    /// Everything that is learned: layers and head.
     pub(super) fn parameters(&self) -> Vec<(String, Tensor)> {
-        self.branch.parameters()
+        let mut named = self.branch.parameters();
+        if let Some([after, before]) = &self.means {
+            named.push(("score.answer".to_owned(), after.shallow_clone()));
+            named.push(("score.trunk".to_owned(), before.shallow_clone()));
+        }
+        named
     }
 
     pub(super) fn device(&self) -> Device {
@@ -56,9 +72,29 @@ impl RewardModel {
     pub(super) fn logits(&self, answers: &[&Rollout], indices: &[usize]) -> Result<Tensor, LearningError> {
         let rows: Vec<&Rollout> = indices.iter().map(|&index| answers[index]).collect();
         let states = self.states(&rows)?;
-        let last: Vec<i64> = rows.iter().map(|row| length(row) as i64 - 1).collect();
-        let last = Tensor::from_slice(&last).to_device(self.device()).unsqueeze(1);
-        Ok(self.branch.forward(&states).gather(1, &last, false).squeeze_dim(1))
+        let hidden = self.branch.hidden(&states);
+        let last = self.mean_of_the_last(&hidden, &rows, rows.iter().map(|_| 1));
+        let logits = self.branch.head.forward(&last);
+        let Some([after, before]) = &self.means else { return Ok(logits) };
+        // An empty answer has one witness, the end of its prompt.
+        let answer = || rows.iter().map(|row| row.tokens.len().max(1));
+        let heard = self.mean_of_the_last(&hidden, &rows, answer());
+        let seen = self.mean_of_the_last(&states, &rows, answer());
+        let size = (seen.square().mean_dim(1, true, Kind::Float) + 1e-6).sqrt();
+        let read = |states: &Tensor, head: &Tensor| states.linear::<&Tensor>(head, None).squeeze_dim(-1);
+        Ok(logits + read(&heard, after) + read(&(seen / size), before))
+    }
+
+    /// `[B, T, D]` to `[B, D]`: the mean over each row's last `counts` real tokens.
+    fn mean_of_the_last(&self, states: &Tensor, rows: &[&Rollout], counts: impl Iterator<Item = usize>) -> Tensor {
+        let longest = states.size()[1] as usize;
+        let mut shares = vec![0f32; rows.len() * longest];
+        for ((row, shares), count) in rows.iter().zip(shares.chunks_mut(longest)).zip(counts) {
+            let end = length(row);
+            shares[end - count..end].fill(1.0 / count as f32);
+        }
+        let shares = Tensor::from_slice(&shares).view([rows.len() as i64, 1, longest as i64]);
+        shares.to_device(self.device()).bmm(states).squeeze_dim(1)
     }
 
     /// `[B, T, D]`, right-padded with zeros; recomputed where a rollout has none.
@@ -99,6 +135,11 @@ impl RewardModel {
         }
         Ok(Tensor::stack(&padded, 0))
     }
+}
+
+/// Whether a parameter belongs to the head.
+pub(super) fn is_head(name: &str) -> bool {
+    name.starts_with("score.")
 }
 
 /// Tokens of prompt and answer.

@@ -95,7 +95,7 @@ fn learner(config: RewardConfig) -> RewardLearner {
 }
 
 fn fast() -> RewardConfig {
-    RewardConfig { learning_rate: 3e-3, head_learning_rate: 1e-2, ..Default::default() }
+    RewardConfig { head_start: HeadStart::Normal, learning_rate: 3e-3, head_learning_rate: 1e-2, ..Default::default() }
 }
 
 /// Foretells, records and learns in batches of eight; returns the prequential accuracy of the last half.
@@ -190,7 +190,7 @@ fn with_states(trunk: &Trunk, rollout: &Rollout) -> Rollout {
 #[test]
 fn a_score_is_read_at_the_last_token_wherever_the_states_come_from_and_whatever_is_beside_it() {
     let trunk = tiny_model(3).trunk;
-    let learner = learner(fast());
+    let learner = learner(RewardConfig { readout: Readout::LastToken, ..fast() });
     let answers = ratings(&population(PopulationConfig::default()), 1, 4).remove(0).answers;
     let together = learner.score(&answers).unwrap();
     let mixed: Vec<Rollout> = answers
@@ -210,6 +210,68 @@ fn a_score_is_read_at_the_last_token_wherever_the_states_come_from_and_whatever_
     let mut wrong = with_states(&trunk, &answers[0]);
     wrong.tokens.push(1);
     assert!(learner.score(&[wrong]).unwrap_err().to_string().contains("trunk states"));
+}
+
+/// A learner whose part `name` of the head is all `value` and whose other parts are 0.
+fn reading_only(readout: Readout, name: &str, value: f64) -> RewardLearner {
+    let mut learner = learner(RewardConfig { readout, ..fast() });
+    let mut state = learner.state();
+    for (known, tensor) in state.tensors.iter_mut().filter(|(known, _)| known.starts_with("model.score.")) {
+        let _ = tensor.fill_(if *known == format!("model.score.{name}") { value } else { 0.0 });
+    }
+    learner.restore(&state).unwrap();
+    learner
+}
+
+#[test]
+fn the_joint_readout_reads_the_mean_of_the_answer_after_and_before_the_layers() {
+    let answer = ratings(&population(PopulationConfig::default()), 1, 4).remove(0).answers.remove(0);
+    let beginning = |count: usize| Rollout { tokens: answer.tokens[..count].to_vec(), ..answer.clone() };
+    let beginnings: Vec<Rollout> = (1..=answer.tokens.len()).map(beginning).collect();
+    let scores = |learner: RewardLearner, answers: &[Rollout]| -> Vec<f64> {
+        learner.score(answers).unwrap().iter().map(|score| score.score).collect()
+    };
+    // Under a causal mask the state of token k is what the last token of the first k tokens says.
+    let last = scores(reading_only(Readout::LastToken, "weight", 0.3), &beginnings);
+    let mean = last.iter().sum::<f64>() / last.len() as f64;
+    let joint = scores(reading_only(Readout::Joint, "answer", 0.3), std::slice::from_ref(&answer))[0];
+    assert!((joint - mean).abs() < 1e-4, "{joint} {mean}");
+    let empty = beginning(0);
+    let prompt = scores(reading_only(Readout::LastToken, "weight", 0.3), std::slice::from_ref(&empty));
+    let joint = scores(reading_only(Readout::Joint, "answer", 0.3), &[empty]);
+    assert!((joint[0] - prompt[0]).abs() < 1e-4, "an empty answer is read at its prompt's end");
+
+    let TrunkStates::Present { values, width } = with_states(&tiny_model(3).trunk, &answer).trunk else {
+        panic!("states were asked for")
+    };
+    let said = &values[answer.prompt.tokens.len() * width..];
+    let count = answer.tokens.len() as f64;
+    let mean: Vec<f64> =
+        (0..width).map(|d| said.iter().skip(d).step_by(width).map(|v| f64::from(*v)).sum::<f64>() / count).collect();
+    let size = (mean.iter().map(|v| v * v).sum::<f64>() / width as f64 + 1e-6).sqrt();
+    let expected = 0.3 * mean.iter().sum::<f64>() / size;
+    let before = scores(reading_only(Readout::Joint, "trunk", 0.3), &[answer])[0];
+    assert!((before - expected).abs() < 1e-4, "{before} {expected}");
+}
+
+#[test]
+fn frozen_layers_stay_as_they_are_and_the_head_learns() {
+    let good = population(PopulationConfig::default());
+    let mut learner = learner(RewardConfig { learning_rate: 0.0, ..fast() });
+    let before = learner.state();
+    learner.learn(&ratings(&good, 8, 2)).unwrap();
+    for ((name, old), (_, new)) in before.tensors.iter().zip(&learner.state().tensors) {
+        let layer = name.starts_with("model.") && !name.starts_with("model.score.");
+        assert!(!layer || old == new, "{name} moved");
+        assert!(name != "model.score.answer" || old != new, "{name} did not move");
+    }
+}
+
+#[test]
+fn a_head_that_starts_at_zero_has_no_opinion_before_the_first_rating() {
+    let examples = ratings(&population(PopulationConfig::default()), 1, 4);
+    let learner = learner(RewardConfig { head_start: HeadStart::Zero, ..fast() });
+    assert!(learner.score(&examples[0].answers).unwrap().iter().all(|score| score.score == 0.0));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use understudy_model::{Branch, Trunk};
 use super::calibration::{Prequential, PrequentialStats};
 use super::config::RewardConfig;
 use super::foretell::{Thresholds, foretell};
-use super::model::RewardModel;
+use super::model::{RewardModel, is_head};
 use super::normalise::Normalisation;
 use super::objective::{Loss, batch_loss};
 use super::ordinal::{even_thresholds, rising_thresholds};
@@ -78,13 +78,13 @@ impl RewardLearner {
     /// A learner that starts from the policy's layers (`branch` is copied) under a fresh head drawn from `seed`.
     pub fn new(trunk: Trunk, branch: &Branch, config: RewardConfig, seed: u64) -> Result<Self, LearningError> {
         config.validate()?;
-        let model = RewardModel::new(trunk, branch, seed);
+        let model = RewardModel::new(trunk, branch, &config, seed);
         let leaf = |values: &[f64]| {
             Tensor::from_slice(values).to_kind(Kind::Float).to_device(model.device()).set_requires_grad(true)
         };
         let thresholds =
             vec![("grades".to_owned(), leaf(&even_thresholds(LEVELS))), ("thumb".to_owned(), leaf(&[0.0]))];
-        let (head, layers) = model.parameters().into_iter().partition(|(name, _)| name.starts_with("score."));
+        let (head, layers) = model.parameters().into_iter().partition(|(name, _)| is_head(name));
         Ok(Self {
             layers: AdamW::new(layers, config.adam),
             head: AdamW::new(head, config.adam),
