@@ -32,10 +32,13 @@ pub struct Flags {
 }
 
 /// What the demo sets unless told otherwise.
-fn presets() -> [(&'static str, Value); 5] {
+fn presets() -> [(&'static str, Value); 7] {
     [
         ("data.dir", Value::from("data/demo")),
         ("source.kind", Value::from("sample")),
+        // A small model keeps to the point with a short question and a plain wish.
+        ("source.bodies", Value::from(false)),
+        ("generation.system", Value::from("Answer in one sentence.")),
         ("annotators.attention", Value::from(3.0)),
         // An hour of theirs passes in six minutes: delays and moods show, and nobody sleeps for long.
         ("annotators.speed", Value::from(10.0)),

@@ -44,10 +44,13 @@ pub struct Flags {
     out: Option<PathBuf>,
 }
 
-fn presets() -> [(&'static str, Value); 5] {
+fn presets() -> [(&'static str, Value); 7] {
     [
         ("data.dir", Value::from("data/simulate")),
         ("source.kind", Value::from("sample")),
+        // A small model keeps to the point with a short question and a plain wish.
+        ("source.bodies", Value::from(false)),
+        ("generation.system", Value::from("Answer in one sentence.")),
         ("annotators.attention", Value::from(3.0)),
         ("annotators.speed", Value::from(100.0)),
         ("log.filter", Value::from("warn")),

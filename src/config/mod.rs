@@ -158,6 +158,8 @@ pub struct Source {
     pub path: PathBuf,
     /// Host of the dump, or empty.
     pub site: String,
+    /// Whether the body is put before the model after the title.
+    pub bodies: bool,
     /// Questions a second at most; 0 is unlimited.
     pub rate: f64,
     /// Begin again at the end.

@@ -116,6 +116,21 @@ mod tests {
     }
 
     #[test]
+    fn without_bodies_a_question_is_its_title_unless_it_has_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("questions.jsonl");
+        std::fs::write(&path, "{\"title\":\"Why?\",\"body\":\"Long.\"}\n{\"body\":\"No title.\"}\n").unwrap();
+        let mut source = Layers::built_in().finish().unwrap().config.source;
+        (source.kind, source.path, source.held_out) = (SourceKind::Jsonl, path, 0.0);
+        let texts = |source: &Source| -> Vec<String> {
+            open(source).unwrap().unwrap().map(|question| question.unwrap().text()).collect()
+        };
+        assert_eq!(texts(&source), ["Why?\n\nLong.", "No title."]);
+        source.bodies = false;
+        assert_eq!(texts(&source), ["Why?", "No title."]);
+    }
+
+    #[test]
     fn a_source_without_repeat_ends_and_an_empty_one_has_nothing() {
         let (_file, mut source) = drawn(10, false);
         let all = titles(&mut source, 0..12);

@@ -23,15 +23,24 @@ pub type Questions = Box<dyn Iterator<Item = Result<Question, SourceError>> + Se
 
 /// Opens the configured source from its beginning; `None` when there is none.
 pub fn open(source: &Source) -> Result<Option<Questions>, SourceError> {
-    Ok(match source.kind {
-        SourceKind::None => None,
-        SourceKind::Sample => Some(Box::new(sample::questions()?)),
-        SourceKind::Jsonl => Some(Box::new(jsonl::Reader::open(&source.path)?)),
+    let questions: Questions = match source.kind {
+        SourceKind::None => return Ok(None),
+        SourceKind::Sample => Box::new(sample::questions()?),
+        SourceKind::Jsonl => Box::new(jsonl::Reader::open(&source.path)?),
         SourceKind::StackExchange => {
             let site = stack_exchange::Site::new(&source.site, &source.path);
-            Some(Box::new(stack_exchange::events_of_file(&source.path, site)?.questions()))
+            Box::new(stack_exchange::events_of_file(&source.path, site)?.questions())
         }
-    })
+    };
+    Ok(Some(if source.bodies { questions } else { Box::new(questions.map(|question| question.map(title_only))) }))
+}
+
+/// The question without its body, where it has a title to stand for it.
+fn title_only(mut question: Question) -> Question {
+    if !question.title.trim().is_empty() {
+        question.body.clear();
+    }
+    question
 }
 
 /// All questions of the configured source that belong to `split`, at most `limit` of them.
