@@ -14,8 +14,8 @@ pub enum Readout {
     /// At the last real token of prompt and answer (Stiennon et al. 2020), where the model has seen everything.
     LastToken,
     /// There, plus the mean over the answer's tokens after the layers, plus that mean before them, each through its own
-    /// part of the head: on the default model a few hundred ratings foretell about a tenth more pairs than the last
-    /// token alone.
+    /// part of the head. On the default model 400 ratings then order 60 % of the pairs of unseen questions as the gold
+    /// reward does, where the last token alone orders 56 %.
     #[default]
     Joint,
 }
@@ -40,6 +40,7 @@ pub struct RewardConfig {
     /// How the head begins.
     pub head_start: HeadStart,
     /// Learning rate of the branch's layers; 0 freezes them, and a step then costs no more than scoring.
+    /// On the default model a few hundred ratings do not support moving them: 3e-5 foretold no better, 2e-4 worse.
     pub learning_rate: f64,
     /// Learning rate of the head, which starts from nothing.
     pub head_learning_rate: f64,
@@ -61,8 +62,6 @@ pub struct RewardConfig {
     pub default_closedness: f64,
     /// Events in one optimiser step.
     pub batch_size: usize,
-    /// Share of a batch that is drawn from earlier events.
-    pub replay_share: f64,
     /// Most tokens in one pass; longer batches are passed in parts, with the same gradient.
     pub tokens_per_pass: usize,
     /// Events after which an event counts half in the recent prequential figures.
@@ -74,18 +73,17 @@ impl Default for RewardConfig {
         Self {
             readout: Readout::default(),
             head_start: HeadStart::default(),
-            learning_rate: 3e-5,
-            head_learning_rate: 1e-4,
+            learning_rate: 0.0,
+            head_learning_rate: 5e-4,
             threshold_learning_rate: 1e-2,
             adam: AdamConfig::default(),
             max_grad_norm: 1.0,
             centring: 0.01,
-            utility_weight: 0.5,
+            utility_weight: 0.3,
             utility_answers: 4,
             closedness_clip: (0.05, 0.95),
             default_closedness: 0.5,
             batch_size: 8,
-            replay_share: 0.5,
             tokens_per_pass: 2048,
             half_life: 200,
         }
@@ -119,9 +117,6 @@ impl RewardConfig {
         }
         if !(0.0..=1.0).contains(&self.default_closedness) {
             return fail("default_closedness", self.default_closedness.to_string(), "give a number from 0 to 1");
-        }
-        if !(0.0..=1.0).contains(&self.replay_share) {
-            return fail("replay_share", self.replay_share.to_string(), "give a number from 0 to 1");
         }
         if self.batch_size == 0 || self.tokens_per_pass == 0 {
             let value = format!("{} with tokens_per_pass {}", self.batch_size, self.tokens_per_pass);

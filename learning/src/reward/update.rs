@@ -216,7 +216,9 @@ impl RewardLearner {
     /// gradient by logit is sent back pass by pass (Gao et al. 2021, arXiv 2101.06983), so memory stays bounded.
     fn backward(&self, terms: &Terms<'_>) -> Result<(Loss, Vec<f64>), LearningError> {
         [&self.layers, &self.head, &self.scale].into_iter().for_each(AdamW::zero_grad);
-        let passes = self.model.passes(&terms.answers, self.config.tokens_per_pass);
+        // Frozen layers keep no activations.
+        let factor = if self.config.learning_rate == 0.0 { SCORING_FACTOR } else { 1 };
+        let passes = self.model.passes(&terms.answers, self.config.tokens_per_pass * factor);
         if passes.len() == 1 {
             let in_order: Vec<usize> = (0..terms.answers.len()).collect();
             let logits = self.model.logits(&terms.answers, &in_order)?;
