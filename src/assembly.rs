@@ -131,6 +131,7 @@ pub fn parts(config: &Config, loaded: &LoadedModel, store: Store, now_ms: i64) -
         checkpoints: checkpoints_dir(config),
         sources,
         rater,
+        judge: None,
         failpoints: Failpoints::default(),
     })
 }

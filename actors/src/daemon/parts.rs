@@ -14,6 +14,7 @@ use understudy_model::{Branch, ModelError, TextCodec, Trunk, build};
 use crate::annotator::{Rater, RatersClock};
 use crate::failpoint::Failpoints;
 use crate::locked::locked;
+use crate::reward::Judge;
 use crate::source::QuestionSource;
 
 /// The model as it was before any learning. Clones share its tensors.
@@ -65,6 +66,8 @@ pub struct DaemonParts {
     pub sources: Vec<Box<dyn QuestionSource>>,
     /// Simulated people, if any, and their clock.
     pub rater: Option<(Box<dyn Rater>, RatersClock)>,
+    /// Scores answers in place of the reward model, where that is wanted.
+    pub judge: Option<Judge>,
     /// Where tests make it fail.
     pub failpoints: Failpoints,
 }

@@ -28,7 +28,7 @@ use crate::invariant::Invariants;
 use crate::place::Place;
 use crate::policy::{AnswerIds, AnswerJournal, Outlets, PolicyActor, PolicyJob, Serving};
 use crate::ppo::{PpoActor, PpoJob, Versions};
-use crate::reward::{Mind, RewardActor, RewardJob, RewardView};
+use crate::reward::{Judge, Mind, RewardActor, RewardJob, RewardView};
 use crate::seams::{Alone, LocalEngine, LocalPublisher, StoreLog, WeightPublisher};
 use crate::source::{QuestionSource, SharedSource, SourceActor, SourceJob};
 use crate::supervision::{Supervised, Supervision};
@@ -80,7 +80,7 @@ impl Daemon {
     /// Starts the loop and returns when all of it is ready. Needs a running actix system.
     pub async fn start(config: DaemonConfig, parts: DaemonParts) -> Result<Self, StartError> {
         config.validate()?;
-        let DaemonParts { model, store, checkpoints, sources, rater, failpoints } = parts;
+        let DaemonParts { model, store, checkpoints, sources, rater, judge, failpoints } = parts;
         let Found { report, unrated } = look(&store.handle(), &checkpoints, config.unrated_again)?;
         let bus = Bus::new(config.capacities, config.ppo.batch_size, config.ppo.max_staleness);
         let shared = Shared {
@@ -104,7 +104,7 @@ impl Daemon {
         let (reward_view, reward_seen) = watch::channel(RewardView::default());
         let (newest, newest_seen) = watch::channel(report.checkpoint.clone());
         let ppo = shared.start_ppo(place("ppo")?).await?;
-        let reward = shared.start_reward(place("reward")?, reward_view).await?;
+        let reward = shared.start_reward(place("reward")?, judge, reward_view).await?;
         let checkpoint = shared.start_checkpoint(place("checkpoint")?, &ppo.1, &reward.1, newest).await?;
         let feedback = shared.start_feedback().await?;
         let policy = shared.start_policy(place("policy")?).await?;
@@ -211,6 +211,7 @@ impl Shared {
     async fn start_reward(
         &self,
         place: Place,
+        judge: Option<Judge>,
         view: watch::Sender<RewardView>,
     ) -> Result<(Supervised, Control<RewardActor>, Cancel), StartError> {
         let (shared, drained) = (self.clone(), Cancel::new());
@@ -219,7 +220,8 @@ impl Shared {
             let Shared { config, bus, .. } = &shared;
             let (trunk, branch) = shared.model.share();
             let learner = RewardLearner::new(trunk, &branch, config.reward.clone(), config.seed)?;
-            let mut mind = Mind::new(learner, config.hearing.clone(), config.seed, shared.answers.clone());
+            let (hearing, answers) = (config.hearing.clone(), shared.answers.clone());
+            let mut mind = Mind::new(learner, hearing, config.seed, answers, judge.clone());
             if let Some((_, checkpoint)) = Saved::newest(&shared.checkpoints)? {
                 mind.restore(Saved::reward(&checkpoint)?)?;
             }

@@ -14,14 +14,14 @@ use super::*;
 use crate::failpoint::{Action, Failpoints, When};
 use crate::messages::{ChatError, FeedbackRefusal, LoopEvent, TokenEvent};
 use crate::runtime::Drained;
-use crate::testkit::{Scripted, low_bytes, running, sampling, tiny_config, tiny_parts};
+use crate::testkit::{Scripted, bright_tokens, running, sampling, tiny_config, tiny_parts};
 
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
 
 async fn start(dir: &Path, failpoints: Failpoints) -> Daemon {
-    let parts = tiny_parts(dir, 7, Scripted::honest(low_bytes), failpoints);
+    let parts = tiny_parts(dir, 7, Scripted::honest(bright_tokens(7)), failpoints);
     Daemon::start(tiny_config(7), parts).await.expect("the tiny daemon starts")
 }
 
@@ -159,7 +159,7 @@ fn beyond_its_capacity_the_edge_says_full_and_nothing_grows() {
     running(async {
         let mut config = tiny_config(7);
         config.capacities.chats = 3;
-        let mut parts = tiny_parts(dir.path(), 7, Scripted::honest(low_bytes), Failpoints::off());
+        let mut parts = tiny_parts(dir.path(), 7, Scripted::honest(bright_tokens(7)), Failpoints::off());
         parts.sources.clear();
         let daemon = Daemon::start(config, parts).await.unwrap();
         let handle = daemon.handle();
@@ -181,7 +181,7 @@ fn beyond_its_capacity_the_edge_says_full_and_nothing_grows() {
 fn a_request_whose_reader_went_away_or_whose_time_is_over_is_given_up() {
     let dir = TempDir::new().unwrap();
     running(async {
-        let mut parts = tiny_parts(dir.path(), 7, Scripted::honest(low_bytes), Failpoints::off());
+        let mut parts = tiny_parts(dir.path(), 7, Scripted::honest(bright_tokens(7)), Failpoints::off());
         parts.sources.clear();
         let daemon = Daemon::start(tiny_config(7), parts).await.unwrap();
         let handle = daemon.handle();
@@ -216,7 +216,7 @@ fn killed_and_started_again_it_goes_on_from_where_it_was() {
         (done.state.policy_version, done.state.reward_version, journaled(&handle))
     });
     running(async {
-        let mut parts = tiny_parts(dir.path(), 7, Scripted::honest(low_bytes), Failpoints::off());
+        let mut parts = tiny_parts(dir.path(), 7, Scripted::honest(bright_tokens(7)), Failpoints::off());
         parts.sources.clear();
         let daemon = Daemon::start(tiny_config(7), parts).await.unwrap();
         let handle = daemon.handle();
@@ -242,7 +242,7 @@ fn a_version_number_is_never_used_twice_also_when_its_update_was_lost() {
     let lost = running(async {
         let mut config = tiny_config(7);
         config.checkpoint_every = 0;
-        let parts = tiny_parts(dir.path(), 7, Scripted::honest(low_bytes), Failpoints::off());
+        let parts = tiny_parts(dir.path(), 7, Scripted::honest(bright_tokens(7)), Failpoints::off());
         let daemon = Daemon::start(config, parts).await.unwrap();
         updates(&daemon.handle(), 2).await;
         daemon.handle().policy_version()

@@ -3,8 +3,10 @@
 //! Invariant: every event is foretold before it is learned from, and heard once, in journal order; the sequence up to
 //! which events were heard is part of the saved state, so a restart hears exactly the rest.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
-use understudy_learning::reward::{PrequentialStats, RewardExample, RewardLearner, RewardReport};
+use understudy_learning::reward::{PrequentialStats, RewardExample, RewardLearner, RewardReport, RewardScore};
 use understudy_learning::rng::{Purpose, Stream};
 use understudy_learning::stages::{FeedbackKind, Rollout, ScoredRollout, TrunkStates};
 use understudy_learning::{LearnerState, LearningError};
@@ -13,6 +15,9 @@ use super::replay::Replay;
 use crate::answers::{Answers, AnswersError};
 use crate::messages::{RolloutGroup, ScoredGroup};
 use crate::seams::DurableFeedback;
+
+/// A rule that scores answers in place of the reward model: a verifiable reward, or a control in an experiment.
+pub type Judge = Arc<dyn Fn(&Rollout) -> f64 + Send + Sync>;
 
 /// How the reward actor learns from the stream of events.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -78,6 +83,7 @@ pub(crate) struct Mind {
     config: HearingConfig,
     seed: u64,
     answers: Answers,
+    judge: Option<Judge>,
     replay: Replay,
     /// Events that no minibatch has held yet.
     fresh: Vec<u64>,
@@ -89,15 +95,39 @@ pub(crate) struct Mind {
 
 impl Mind {
     /// A mind that has heard nothing.
-    pub(crate) fn new(learner: RewardLearner, config: HearingConfig, seed: u64, answers: Answers) -> Self {
+    pub(crate) fn new(
+        learner: RewardLearner,
+        config: HearingConfig,
+        seed: u64,
+        answers: Answers,
+        judge: Option<Judge>,
+    ) -> Self {
         let replay = Replay::new(config.replay, config.cached);
         let (fresh, references) = (Vec::new(), Vec::new());
-        Self { learner, config, seed, answers, replay, fresh, owed: 0.0, up_to: 0, since_normalised: 0, references }
+        Self {
+            learner,
+            config,
+            seed,
+            answers,
+            judge,
+            replay,
+            fresh,
+            owed: 0.0,
+            up_to: 0,
+            since_normalised: 0,
+            references,
+        }
     }
 
     /// Scores a group. One short unit.
     pub(crate) fn score(&mut self, group: RolloutGroup) -> Result<ScoredGroup, MindError> {
-        let scores = self.learner.score(&group.rollouts)?;
+        let scores = match &self.judge {
+            None => self.learner.score(&group.rollouts)?,
+            Some(judge) => {
+                let by_rule = |answer: &Rollout| RewardScore { score: judge(answer), reward_std: 0.0 };
+                group.rollouts.iter().map(by_rule).collect()
+            }
+        };
         for rollout in &group.rollouts {
             if self.references.len() < self.config.reference_answers {
                 self.references.push(rollout.clone());

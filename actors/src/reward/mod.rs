@@ -25,7 +25,7 @@ use crate::worker::{Desk, Job, Worker};
 
 pub use metric::*;
 pub(crate) use mind::Mind;
-pub use mind::{HearingConfig, MindError};
+pub use mind::{HearingConfig, Judge, MindError};
 
 /// The actor.
 pub type RewardActor = Worker<RewardJob>;

@@ -152,7 +152,7 @@ impl SourceJob {
             let Some(last) = records.last() else { return Ok(position) };
             from = last.seq + 1;
             let mine = records.iter().filter_map(|record| postcard::from_bytes::<(String, u64)>(&record.bytes).ok());
-            position = mine.filter(|(source, _)| source == name).map(|(_, at)| at).last().unwrap_or(position);
+            position = mine.rev().find(|(source, _)| source == name).map(|(_, at)| at).unwrap_or(position);
         }
     }
 

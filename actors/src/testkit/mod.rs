@@ -7,5 +7,5 @@ mod tiny;
 mod values;
 
 pub use system::{running, settle, simulated};
-pub use tiny::{Opinion, Scripted, low_bytes, noise, tiny_base, tiny_config, tiny_parts};
+pub use tiny::{Opinion, Scripted, bright_tokens, decided_base, noise, tiny_base, tiny_config, tiny_parts};
 pub use values::{question, reward_example, rollout, sampling, scored_group, stars, ticket};

@@ -3,12 +3,14 @@
 //! Invariant: everything is a function of the seed, except for the order of what happens at the same time.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use understudy_checkpoints::{Store, StoreConfig};
 use understudy_learning::ppo::PpoConfig;
 use understudy_learning::reward::RewardConfig;
+use understudy_learning::rng::{Purpose, Stream};
 use understudy_learning::stages::{Feedback, FeedbackKind, Question, Rollout};
 use understudy_model::generate::EngineConfig;
 use understudy_model::testing::tiny_model;
@@ -56,6 +58,18 @@ pub fn tiny_base(seed: u64) -> BaseModel {
     BaseModel::new(model.trunk, model.branch, model.text, eos)
 }
 
+/// The tiny model with a final norm four times as large: a policy that prefers few tokens in each place, as a trained one
+/// does. The plain one is nearly uniform over all bytes, so that no answer tells much about another.
+pub fn decided_base(seed: u64) -> BaseModel {
+    let model = tiny_model(seed);
+    for (name, parameter) in model.branch.parameters() {
+        if name == "model.norm.weight" {
+            tch::no_grad(|| drop(parameter.shallow_clone().g_mul_scalar_(4.0)));
+        }
+    }
+    BaseModel::new(model.trunk, model.branch, model.text, model.config.eos_tokens)
+}
+
 /// Everything for a daemon in `dir`: the tiny model, eight questions round and round, and a scripted rater.
 pub fn tiny_parts(dir: &Path, seed: u64, rater: Scripted, failpoints: Failpoints) -> DaemonParts {
     let questions: Vec<Question> = (0..8).map(|i| question(&format!("q{i}"))).collect();
@@ -68,15 +82,16 @@ pub fn tiny_parts(dir: &Path, seed: u64, rater: Scripted, failpoints: Failpoints
         checkpoints: dir.join("checkpoints"),
         sources: vec![Box::new(ListSource::new("list", questions, true))],
         rater: Some((Box::new(rater), clock)),
+        judge: None,
         failpoints,
     }
 }
 
 /// What a scripted rater thinks of an answer.
-pub type Opinion = fn(&Rollout) -> f64;
+pub type Opinion = Arc<dyn Fn(&Rollout) -> f64 + Send + Sync>;
 
 /// One person who ranks all answers to every question at once, by an opinion.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 pub struct Scripted {
     /// What decides the ranking.
     pub opinion: Opinion,
@@ -89,7 +104,7 @@ pub struct Scripted {
 impl Scripted {
     /// Says what it measures, at once.
     pub fn honest(gold: Opinion) -> Self {
-        Self { opinion: gold, gold, delay_ms: 1 }
+        Self { opinion: gold.clone(), gold, delay_ms: 1 }
     }
 }
 
@@ -121,13 +136,19 @@ impl Rater for Scripted {
     }
 }
 
-/// Share of an answer's tokens in the lower half of the bytes: about a half before learning, and learnable.
-pub fn low_bytes(answer: &Rollout) -> f64 {
-    let low = answer.tokens.iter().filter(|token| **token < 128).count();
-    low as f64 / answer.tokens.len().max(1) as f64
+/// Share of an answer's tokens whose embedding in the tiny model of `seed` has a positive first coordinate: about a half
+/// before learning, and something that the model can see.
+pub fn bright_tokens(seed: u64) -> Opinion {
+    let weights = tiny_model(seed).weights;
+    let embedding = weights.get("model.embed_tokens.weight").expect("every Llama has one");
+    let first = Vec::<f32>::try_from(embedding.select(1, 0)).expect("a row of numbers");
+    Arc::new(move |answer| {
+        let bright = answer.tokens.iter().filter(|token| first[**token as usize] > 0.0).count();
+        bright as f64 / answer.tokens.len().max(1) as f64
+    })
 }
 
-/// A number that has nothing to do with the answer's content, only with its id.
-pub fn noise(answer: &Rollout) -> f64 {
-    (answer.id.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as f64
+/// Numbers of mean 0 and variance 1 that have nothing to do with what an answer says, only with its id.
+pub fn noise(seed: u64) -> Opinion {
+    Arc::new(move |answer| 12f64.sqrt() * (Stream::new(seed, Purpose::Evaluation, answer.id).uniform() - 0.5))
 }
