@@ -187,6 +187,11 @@ impl<T> Inlet<T> {
         locked(&self.core.state).queue.len()
     }
 
+    /// Whether no more can come than is queued.
+    pub fn is_closed(&self) -> bool {
+        locked(&self.core.state).closed
+    }
+
     /// Whether nothing is queued.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -207,6 +207,11 @@ impl Mind {
         self.owed >= 1.0 || self.fresh.len() >= self.batch_size()
     }
 
+    /// Gives up the extra learning that is owed; new events are still learned from.
+    pub(crate) fn forgive(&mut self) {
+        self.owed = 0.0;
+    }
+
     /// Whether there are events that no minibatch has held yet.
     pub(crate) fn has_fresh(&self) -> bool {
         !self.fresh.is_empty()

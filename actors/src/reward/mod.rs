@@ -109,6 +109,10 @@ impl Job for RewardJob {
             if overdue {
                 scored_since = 0;
                 let heard = self.hear_waiting(&desk)?;
+                if self.ratings.is_closed() && self.rollouts.is_closed() {
+                    // The daemon drains: what was heard is learned, extra learning is given up.
+                    self.mind.forgive();
+                }
                 if heard || self.mind.owes() || (self.mind.has_fresh() && self.rollouts.is_empty()) {
                     self.learn(&desk)?;
                     tokio::task::yield_now().await;
@@ -162,12 +166,16 @@ impl RewardJob {
                     self.mind.recall(event).map_err(|error| error.to_string())?;
                 } else {
                     self.hear(desk, event)?;
-                    while self.mind.owes() {
+                    // One minibatch an event bounds the time until it works again; the rest stays owed.
+                    if self.mind.owes() {
                         self.learn(desk)?;
                     }
                 }
+                tokio::task::yield_now().await;
+                if desk.is_cancelled() {
+                    return Err("told to end".to_owned());
+                }
             }
-            tokio::task::yield_now().await;
         }
         self.show();
         Ok(())
