@@ -155,17 +155,24 @@ mod tests {
         Some(order)
     }
 
+    fn leads(arrows: &[Arrow], from: &str, to: &str) -> bool {
+        let mut seen = BTreeSet::from([from]);
+        while let Some(next) = arrows.iter().find(|arrow| seen.contains(arrow.from) && !seen.contains(arrow.to)) {
+            seen.insert(next.to);
+        }
+        seen.contains(to)
+    }
+
     #[test]
-    fn links_that_block_form_no_cycle_and_the_only_cycle_runs_over_the_snapshots() {
-        let bus = Bus::new(Capacities::default(), 16, 4);
-        let all = bus.arrows();
+    fn links_that_block_form_no_cycle_and_the_learner_leads_back_over_the_snapshots_alone() {
+        let all = Bus::new(Capacities::default(), 16, 4).arrows();
         let blocking: Vec<Arrow> = all.iter().copied().filter(|arrow| arrow.blocks).collect();
         let order = topological_order(&blocking).expect("ports form no cycle");
         let place = |name| order.iter().position(|other| *other == name).unwrap();
         assert!(place("policy") < place("reward") && place("reward") < place("ppo"));
-        assert!(topological_order(&all).is_none(), "the loop closes");
+        assert!(topological_order(&all).is_none() && leads(&all, "ppo", "policy"), "the loop closes");
         let without: Vec<Arrow> = all.into_iter().filter(|arrow| arrow.link != "snapshots").collect();
-        assert!(topological_order(&without).is_some(), "and only over the snapshots");
+        assert!(!leads(&without, "ppo", "policy"), "and the learner reaches the policy by no other link");
     }
 
     #[test]

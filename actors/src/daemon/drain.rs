@@ -17,7 +17,7 @@ impl Daemon {
     /// The steps of a clean end, to be run under a deadline. Stop taking HTTP requests before.
     pub fn drain(self, by: Instant) -> Drain {
         let Self { bus, store, places, actors, .. } = self;
-        let Actors { policy, feedback, reward, ppo, checkpoint, annotator, sources } = actors;
+        let Actors { policy, feedback, reward, ppo, checkpoint, raters, sources } = actors;
         let mut drain = Drain::new();
         for source in sources {
             let (bus, stop) = (bus.clone(), source.clone());
@@ -35,16 +35,14 @@ impl Daemon {
                 stop.stop();
             });
         let closing = bus.clone();
-        drain = match annotator {
-            Some(annotator) => {
-                let stop = annotator.clone();
-                drain.actor(annotator, move || closing.answers.close()).force(move || stop.stop())
-            }
-            None => drain.step("answers", async move {
-                closing.answers.close();
-                Ok::<_, String>(())
-            }),
-        };
+        drain = drain.step("answers", async move {
+            closing.answers.close();
+            Ok::<_, String>(())
+        });
+        for rater in raters {
+            let stop = rater.clone();
+            drain = drain.actor(rater, || ()).force(move || stop.stop());
+        }
         let (closing, forced, stop) = (bus.clone(), bus.clone(), feedback.clone());
         drain = drain.actor(feedback, move || closing.feedback.close()).force(move || {
             forced.ratings.abandon();

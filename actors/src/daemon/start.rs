@@ -65,14 +65,14 @@ pub(super) struct Actors {
     pub(super) reward: (Supervised, Control<RewardActor>, Cancel),
     pub(super) ppo: (Supervised, Control<PpoActor>, Cancel),
     pub(super) checkpoint: Supervised,
-    pub(super) annotator: Option<Supervised>,
+    pub(super) raters: Vec<Supervised>,
     pub(super) sources: Vec<Supervised>,
 }
 
 impl Actors {
     pub(super) fn all(&self) -> Vec<Supervised> {
         let fixed = [&self.policy, &self.feedback, &self.reward.0, &self.ppo.0, &self.checkpoint];
-        fixed.into_iter().chain(&self.annotator).chain(&self.sources).cloned().collect()
+        fixed.into_iter().chain(&self.raters).chain(&self.sources).cloned().collect()
     }
 }
 
@@ -108,15 +108,15 @@ impl Daemon {
         let checkpoint = shared.start_checkpoint(place("checkpoint")?, &ppo.1, &reward.1, newest).await?;
         let feedback = shared.start_feedback().await?;
         let policy = shared.start_policy(place("policy")?).await?;
-        let annotator = match rater {
-            Some((rater, clock)) => Some(shared.start_annotator(rater, clock, unrated).await?),
-            None => None,
-        };
+        let mut raters = Vec::new();
+        if let Some((rater, clock)) = rater {
+            raters.push(shared.start_annotator(rater, clock, unrated).await?);
+        }
         let mut asking = Vec::new();
         for source in sources {
             asking.push(shared.start_source(source).await?);
         }
-        let actors = Actors { policy, feedback, reward, ppo, checkpoint, annotator, sources: asking };
+        let actors = Actors { policy, feedback, reward, ppo, checkpoint, raters, sources: asking };
         let handle = DaemonHandle {
             bus: bus.clone(),
             text: shared.model.text.clone(),
@@ -144,6 +144,11 @@ impl Daemon {
     /// Its actors: the daemon ends when one of them is given up.
     pub fn actors(&self) -> Vec<Supervised> {
         self.actors.all()
+    }
+
+    /// Takes on an actor of your own that ends when the answers feed ends: it may give feedback until then.
+    pub fn adopt(&mut self, actor: Supervised) {
+        self.actors.raters.push(actor);
     }
 
     /// What must always hold, and how often it did not.
