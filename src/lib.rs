@@ -7,6 +7,7 @@ pub mod assembly;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod cuda;
 pub mod evaluation;
 pub mod gateway;
 pub mod resources;

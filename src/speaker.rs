@@ -15,6 +15,7 @@ use understudy_model::{
 
 use crate::cli::Failure;
 use crate::config::{Config, DeviceChoice, Generation, OnSwap};
+use crate::cuda;
 
 /// Prefix of the policy's tensors in a checkpoint's `ppo.safetensors`.
 const POLICY: &str = "policy/";
@@ -52,14 +53,24 @@ pub fn checkpoints_dir(config: &Config) -> PathBuf {
 
 /// The configured device.
 pub fn device(choice: DeviceChoice) -> Result<Device, Failure> {
+    let not_ready = |reason: &str| {
+        Failure::NotReady(format!(
+            "model.device is \"cuda\", but {reason}; set it to \"auto\" or \"cpu\", or run 'understudy doctor'"
+        ))
+    };
     match choice {
         DeviceChoice::Cpu => Ok(Device::Cpu),
-        DeviceChoice::Auto => Ok(Device::cuda_if_available()),
-        DeviceChoice::Cuda if Cuda::is_available() => Ok(Device::Cuda(0)),
-        DeviceChoice::Cuda => Err(Failure::NotReady(
-            "model.device is \"cuda\", but libtorch sees no GPU; set it to \"auto\" or \"cpu\", or run 'understudy doctor'"
-                .to_owned(),
-        )),
+        DeviceChoice::Auto if !cuda::has_driver() => Ok(Device::Cpu),
+        DeviceChoice::Auto => {
+            if let Err(error) = cuda::load() {
+                tracing::warn!(%error, "there is a GPU, but libtorch's CUDA part was not loaded; the CPU is used");
+            }
+            Ok(Device::cuda_if_available())
+        }
+        DeviceChoice::Cuda => {
+            cuda::load().map_err(|error| not_ready(&format!("libtorch_cuda.so cannot be loaded ({error})")))?;
+            Cuda::is_available().then_some(Device::Cuda(0)).ok_or_else(|| not_ready("libtorch sees no GPU"))
+        }
     }
 }
 

@@ -31,7 +31,7 @@ struct Finding {
 pub(super) fn run(global: &Global, _flags: Flags) -> Outcome {
     let config = global.load()?.config;
     // The first use of libtorch loads it; the findings read where it lies.
-    let cuda = Cuda::is_available();
+    let cuda = crate::cuda::has_driver() && crate::cuda::load().is_ok() && Cuda::is_available();
     let findings = [libtorch(), devices(&config, cuda), threads(&config), model(&config), data(&config), disk(&config)];
     let bad: Vec<&Finding> = findings.iter().filter(|finding| !finding.ok).collect();
     if global.json {
