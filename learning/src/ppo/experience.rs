@@ -161,15 +161,12 @@ fn bootstrap(batch: &[ScoredRollout], values: &Tensor, lengths: &Tensor, config:
     zero_outside(&after, &Tensor::from_slice(&cut))
 }
 
+/// Over answers that `version` sampled from first to last: behind a swap the sampler still reads the keys and values that
+/// the older weights left in its cache, and a difference there is no disagreement.
 fn max_logprob_gap(batch: &[ScoredRollout], gap: &Tensor, version: PolicyVersion) -> Option<f64> {
     let now = |rollout: &Rollout| {
-        let mut row = vec![0f32; rollout.tokens.len()];
-        let spans = &rollout.version_spans;
-        for (i, span) in spans.iter().enumerate().filter(|(_, span)| span.version == version) {
-            let end = spans.get(i + 1).map_or(row.len(), |next| next.start.min(row.len()));
-            row[span.start.min(end)..end].fill(1.0);
-        }
-        row
+        let whole = rollout.version_spans.iter().all(|span| span.version == version);
+        vec![f32::from(u8::from(whole)); rollout.tokens.len()]
     };
     let rows: Vec<Vec<f32>> = batch.iter().map(|scored| now(&scored.rollout)).collect();
     let mask = pad_rows(&rows, gap.size()[1] as usize).gt(0.5);

@@ -94,8 +94,8 @@ pub struct PpoReport {
     pub value_grad_norm: f64,
     /// Rate of the policy's steps.
     pub learning_rate: f64,
-    /// Greatest difference between a token's log-probability when served and now, over tokens that the learner's very
-    /// version sampled; absent when there was none.
+    /// Greatest difference between a token's log-probability when served and now, over answers that the learner's
+    /// very version sampled from first to last; absent when there was none.
     pub max_logprob_gap: Option<f64>,
     /// Mean tokens in an answer.
     pub mean_length: f64,

@@ -14,8 +14,9 @@ pub enum Readout {
     /// At the last real token of prompt and answer (Stiennon et al. 2020), where the model has seen everything.
     LastToken,
     /// There, plus the mean over the answer's tokens after the layers, plus that mean before them, each through its own
-    /// part of the head. On the default model 400 ratings then order 60 % of the pairs of unseen questions as the gold
-    /// reward does, where the last token alone orders 56 %.
+    /// part of the head. A linear fit to such frozen states of the default model ordered 60 % of the pairs of unseen
+    /// questions as the gold reward does, one to the last token alone 56 % (400 ratings, 32 questions: a few points of
+    /// that are chance).
     #[default]
     Joint,
 }
@@ -40,7 +41,7 @@ pub struct RewardConfig {
     /// How the head begins.
     pub head_start: HeadStart,
     /// Learning rate of the branch's layers; 0 freezes them, and a step then costs no more than scoring.
-    /// On the default model a few hundred ratings do not support moving them: 3e-5 foretold no better, 2e-4 worse.
+    /// In short trials on the default model (80 to 160 ratings) 3e-5 foretold no better than that and 2e-4 worse.
     pub learning_rate: f64,
     /// Learning rate of the head, which starts from nothing.
     pub head_learning_rate: f64,
