@@ -3,6 +3,7 @@
 //! Invariant: learners start before the policy, so not a token is sampled from weights that a restart has left behind;
 //! watchers subscribe before anything is published; sources start last.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -200,6 +201,7 @@ impl Shared {
                 group: Box::new(Alone::default()),
                 checkpoint_every: config.checkpoint_every,
                 version: version.clone(),
+                seen: BTreeSet::new(),
                 drained: fired.clone(),
                 invariants: shared.invariants.clone(),
                 failpoints: shared.failpoints.clone(),

@@ -7,11 +7,13 @@ mod batch;
 mod metric;
 mod versions;
 
+use std::collections::BTreeSet;
+
 use futures_util::StreamExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use understudy_learning::ppo::{Outcome, PpoLearner, PpoReport, Progress, Update};
-use understudy_learning::stages::PolicyVersion;
+use understudy_learning::stages::{AnswerId, PolicyVersion};
 use understudy_learning::{LearnerState, LearningError};
 
 use crate::cancel::Cancel;
@@ -30,6 +32,9 @@ pub(crate) use versions::Versions;
 
 /// The actor.
 pub type PpoActor = Worker<PpoJob>;
+
+/// Groups that are remembered to notice one that comes twice.
+const MOST_SEEN: usize = 4096;
 
 /// What the actor gives for a checkpoint.
 #[derive(Debug)]
@@ -64,6 +69,8 @@ pub struct PpoJob {
     pub(crate) checkpoint_every: u64,
     /// The newest version, for the status.
     pub(crate) version: watch::Sender<PolicyVersion>,
+    /// Groups that came lately.
+    pub(crate) seen: BTreeSet<AnswerId>,
     /// Fired when nothing more will come and everything was learned.
     pub(crate) drained: Cancel,
     /// Checked while it runs.
@@ -126,7 +133,10 @@ impl Job for PpoJob {
                 biased;
                 () = desk.ordered() => (),
                 group = scored.next(), if open && !batcher.is_ready() => match group {
-                    Some(group) => batcher.push(group),
+                    Some(group) => {
+                        self.check_once(&group);
+                        batcher.push(group);
+                    }
                     None => open = false,
                 },
             }
@@ -135,6 +145,16 @@ impl Job for PpoJob {
 }
 
 impl PpoJob {
+    /// A group that came before would be learned from twice.
+    fn check_once(&mut self, group: &ScoredGroup) {
+        let Some(first) = group.rollouts.first().map(|scored| scored.rollout.group) else { return };
+        let fresh = self.seen.insert(first);
+        self.invariants.check(InvariantId::LearnedOnce, fresh, || format!("the answers {first} and following"));
+        if self.seen.len() > MOST_SEEN {
+            self.seen.pop_first();
+        }
+    }
+
     fn state(&self) -> PpoState {
         PpoState { learner: self.learner.state(), version: self.published(), updates: self.learner.version() }
     }
@@ -184,6 +204,10 @@ impl PpoJob {
         // Counted from the daemon's start and not by the learner, which goes back when it starts from a checkpoint.
         self.pace.advance(self.pace.version() + 1);
         self.version.send_replace(version);
+        let most = self.learner.config().max_staleness as f64;
+        self.invariants.check(InvariantId::StalenessBounded, report.staleness_mean <= most, || {
+            format!("{} updates on average, at most {most} are borne", report.staleness_mean)
+        });
         let mut shared = [report.mean_score, report.mean_reward, report.kl_per_sequence];
         self.group.all_mean(&mut shared).map_err(|error| error.to_string())?;
         [report.mean_score, report.mean_reward, report.kl_per_sequence] = shared;

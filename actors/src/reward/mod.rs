@@ -157,28 +157,35 @@ impl RewardJob {
     async fn catch_up(&mut self, desk: &Desk<RewardState>) -> Result<(), String> {
         let restored = self.mind.up_to();
         let mut cursor = 0;
+        // Only what the replay has room for: looking up the answers of all others would be for nothing.
+        let mut known = VecDeque::new();
         loop {
             let events = self.log.read_after(cursor, PAGE).map_err(|error| error.to_string())?;
             let Some(last) = events.last() else { break };
             cursor = last.seq;
             for event in events {
                 if event.seq <= restored {
-                    self.mind.recall(event).map_err(|error| error.to_string())?;
-                } else {
-                    self.hear(desk, event)?;
-                    // One minibatch an event bounds the time until it works again; the rest stays owed.
-                    if self.mind.owes() {
-                        self.learn(desk)?;
+                    known.push_back(event);
+                    if known.len() > self.config.replay {
+                        known.pop_front();
                     }
+                    continue;
                 }
-                tokio::task::yield_now().await;
-                if desk.is_cancelled() {
-                    return Err("told to end".to_owned());
+                self.recall(&mut known)?;
+                self.hear(desk, event)?;
+                while self.mind.owes() {
+                    self.learn(desk)?;
                 }
             }
+            tokio::task::yield_now().await;
         }
+        self.recall(&mut known)?;
         self.show();
         Ok(())
+    }
+
+    fn recall(&mut self, known: &mut VecDeque<DurableFeedback>) -> Result<(), String> {
+        known.drain(..).try_for_each(|event| self.mind.recall(event)).map_err(|error| error.to_string())
     }
 
     fn hear_waiting(&mut self, desk: &Desk<RewardState>) -> Result<bool, String> {
