@@ -136,7 +136,7 @@ impl Default for PpoConfig {
             whiten_rewards: false,
             whiten_advantages: true,
             correction: Correction::Truncate { low: 0.0, high: 2.0 },
-            max_staleness: 4,
+            max_staleness: 1,
             stop_at_approx_kl: None,
             logit_chunk: 256,
         }
