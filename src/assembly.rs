@@ -100,7 +100,8 @@ pub fn open_store(config: &Config) -> Result<Store, Failure> {
         (RecordKind::Answer, Bounds { records: store.max_answers, bytes: store.max_answer_bytes }),
         (RecordKind::Feedback, Bounds { records: store.max_feedback, bytes: store.max_answer_bytes }),
     ]);
-    let settings = StoreConfig { rings, queue_records: store.queue, ..StoreConfig::default() };
+    let (queue_records, min_free_bytes) = (store.queue, store.min_free_bytes);
+    let settings = StoreConfig { rings, queue_records, min_free_bytes, ..StoreConfig::default() };
     match Store::open(dir, settings) {
         Ok((store, report)) => {
             tracing::info!(?report, "the data directory is open");

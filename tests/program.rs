@@ -56,6 +56,9 @@ fn bad_input_gives_one_sentence_with_the_thing_and_the_remedy() {
     let blocked = path("file").join("data");
     let arguments = ["serve", "--model", &model, "--data-dir", text(&blocked), "--bind", "127.0.0.1:0"];
     check(&arguments, 1, "set data.dir to a place that can be written");
+    let room = path("full");
+    let full = ["--data-dir", text(&room), "--set", "store.min_free_bytes=9000000000000000000"];
+    check(&[&["serve", "--model", &model, "--bind", "127.0.0.1:0"], &full[..]].concat(), 1, "free some space");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     check(&["serve", "--bind", &address], 1, &format!("cannot listen on {address} (http.bind)"));

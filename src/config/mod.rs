@@ -238,6 +238,8 @@ pub struct Store {
     pub max_feedback: u64,
     /// Waiting writes.
     pub queue: usize,
+    /// Free bytes below which nothing more is written.
+    pub min_free_bytes: u64,
     /// Answers in memory with their trunk states.
     pub answers_in_memory: usize,
     /// Unrated answers shown again after a restart.
