@@ -87,6 +87,8 @@ mod tests {
             x = std::hint::black_box(x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(i));
         }
         assert!(cpu_seconds() > before, "{x}");
-        assert!(peak_memory_bytes() >= memory_bytes() && memory_bytes() > 1 << 20);
+        let now = memory_bytes();
+        // The kernel adds its counts of several processors loosely: some 64 pages each.
+        assert!(now > 1 << 20 && peak_memory_bytes() + (1 << 20) >= now);
     }
 }
