@@ -228,7 +228,7 @@ fn killed_and_started_again_it_goes_on_from_where_it_was() {
         quiet(&handle).await;
         let now = handle.status().reward;
         assert!(now.version >= reward && now.version <= reward + 4, "{reward} then {now:?}");
-        assert_eq!(now.foretold, journaled(&handle).len() as u64, "each event was heard once");
+        assert_eq!(now.heard, journaled(&handle).len() as u64, "each event was heard once");
         let before = answers(handle.chat(chat("one")).unwrap()).await.unwrap();
         assert!(before[0] > resumed.highest_answer, "no answer id is used twice");
         let again = handle.submit_feedback(feedback.iter().find(|f| f.id == "mine").unwrap().clone(), soon()).await;
@@ -289,7 +289,7 @@ fn a_panic_of_any_actor_before_or_after_any_unit_loses_no_feedback_and_the_loop_
             let events = journaled(&handle);
             let reward = handle.status().reward;
             assert_eq!(reward.up_to, last_feedback(&handle), "{actor}.{side}: all that was said is heard");
-            assert_eq!(reward.foretold, events.len() as u64, "{actor}.{side}: each event once");
+            assert_eq!(reward.heard, events.len() as u64, "{actor}.{side}: each event once");
             // Less than a batch waits for the next update; everything that was lost gave its places back.
             let (batch, bearable) = (8, 4);
             let room = handle.bus().pace.room();

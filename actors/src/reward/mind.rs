@@ -71,6 +71,7 @@ pub enum MindError {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Heard {
     up_to: u64,
+    events: u64,
     fresh: Vec<u64>,
     owed_bits: u64,
     since_normalised: u64,
@@ -89,6 +90,7 @@ pub(crate) struct Mind {
     fresh: Vec<u64>,
     owed: f64,
     up_to: u64,
+    heard: u64,
     since_normalised: u64,
     references: Vec<Rollout>,
 }
@@ -114,6 +116,7 @@ impl Mind {
             fresh,
             owed: 0.0,
             up_to: 0,
+            heard: 0,
             since_normalised: 0,
             references,
         }
@@ -150,6 +153,7 @@ impl Mind {
             return Ok(false);
         }
         self.up_to = event.seq;
+        self.heard += 1;
         let Some(example) = self.example(event)? else { return Ok(false) };
         if let Some(prediction) = self.learner.predict(&example)? {
             self.learner.record(&prediction);
@@ -240,6 +244,11 @@ impl Mind {
         self.up_to
     }
 
+    /// Events heard since the beginning.
+    pub(crate) fn heard(&self) -> u64 {
+        self.heard
+    }
+
     /// The reward model's version.
     pub(crate) fn version(&self) -> u64 {
         self.learner.version()
@@ -259,6 +268,7 @@ impl Mind {
     pub(crate) fn state(&self) -> LearnerState {
         let heard = Heard {
             up_to: self.up_to,
+            events: self.heard,
             fresh: self.fresh.clone(),
             owed_bits: self.owed.to_bits(),
             since_normalised: self.since_normalised,
@@ -275,7 +285,7 @@ impl Mind {
         let heard = serde_json::from_value::<Heard>(scalars["heard"].take())
             .map_err(|error| LearningError::state("heard", format!("does not read ({error})")))?;
         self.learner.restore(&LearnerState { tensors, scalars: scalars["learner"].take() })?;
-        self.up_to = heard.up_to;
+        (self.up_to, self.heard) = (heard.up_to, heard.events);
         self.fresh = heard.fresh;
         self.owed = f64::from_bits(heard.owed_bits);
         self.since_normalised = heard.since_normalised;

@@ -53,8 +53,8 @@ pub struct RewardView {
     pub version: RewardVersion,
     /// The journal sequence up to which feedback was heard.
     pub up_to: u64,
-    /// Events heard and foretold since the beginning.
-    pub foretold: u64,
+    /// Events heard since the beginning.
+    pub heard: u64,
     /// Events in the replay.
     pub replay: usize,
     /// Share of two-way questions foretold rightly, recently.
@@ -249,7 +249,7 @@ impl RewardJob {
         let view = RewardView {
             version: self.mind.version(),
             up_to: self.mind.up_to(),
-            foretold: self.mind.prequential().total().events as u64,
+            heard: self.mind.heard(),
             replay: self.mind.replay_len(),
             accuracy: recent.accuracy,
             log_loss: recent.log_loss,
