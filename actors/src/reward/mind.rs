@@ -154,7 +154,8 @@ impl Mind {
         }
         self.up_to = event.seq;
         self.heard += 1;
-        let Some(example) = self.example(event)? else { return Ok(false) };
+        let Some(mut example) = self.example(event)? else { return Ok(false) };
+        self.learner.fill_states(&mut example.answers)?;
         if let Some(prediction) = self.learner.predict(&example)? {
             self.learner.record(&prediction);
         }
@@ -226,7 +227,11 @@ impl Mind {
         self.owed = (self.owed - 1.0).max(0.0);
         let mut stream = Stream::new(self.seed, Purpose::Replay, self.learner.version());
         let now: Vec<u64> = self.fresh.drain(..self.fresh.len().min(self.batch_size())).collect();
-        let batch = self.replay.minibatch(&now, self.batch_size(), &mut stream);
+        let mut batch = self.replay.minibatch(&now, self.batch_size(), &mut stream);
+        for example in &mut batch {
+            self.learner.fill_states(&mut example.answers)?;
+            self.replay.keep_states(example);
+        }
         if batch.is_empty() {
             return Ok(None);
         }

@@ -50,6 +50,16 @@ impl Replay {
         }
     }
 
+    /// Keeps the trunk states that were computed for an example, if it is among the newest that keep theirs.
+    pub(crate) fn keep_states(&mut self, example: &RewardExample) {
+        let newer = self.by_seq.range(example.seq + 1..).take(self.cached).count();
+        if newer < self.cached
+            && let Some(kept) = self.by_seq.get_mut(&example.seq)
+        {
+            kept.answers.clone_from(&example.answers);
+        }
+    }
+
     /// Takes an event back: it leaves the memory and never enters it again. Says whether it was here.
     pub(crate) fn retract(&mut self, feedback: &str) -> bool {
         self.retracted.insert(feedback.to_owned());
@@ -93,6 +103,24 @@ mod tests {
         }
         let kept: Vec<u64> = replay.minibatch(&[], 10, &mut stream()).iter().map(|e| e.seq).collect();
         assert_eq!(kept, [2, 3, 4]);
+    }
+
+    #[test]
+    fn computed_states_stay_with_the_newest_examples_only() {
+        let mut replay = Replay::new(8, 2);
+        (1..=3).for_each(|seq| replay.push(reward_example(seq)));
+        for seq in 1..=3 {
+            let mut example = replay.minibatch(&[seq], 1, &mut stream()).remove(0);
+            for answer in &mut example.answers {
+                answer.trunk = TrunkStates::Present { values: vec![0.0].into(), width: 1 };
+            }
+            replay.keep_states(&example);
+        }
+        let has = |seq: u64| {
+            let example = replay.minibatch(&[seq], 1, &mut stream()).remove(0);
+            example.answers.iter().all(|answer| matches!(answer.trunk, TrunkStates::Present { .. }))
+        };
+        assert_eq!([1, 2, 3].map(has), [false, true, true]);
     }
 
     #[test]

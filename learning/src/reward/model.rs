@@ -3,6 +3,8 @@
 //! Invariant: right padding never reaches a logit, and an answer's logit does not depend on what else is in the batch
 //! (but for rounding).
 
+use std::sync::Arc;
+
 use tch::{Device, Kind, Tensor};
 use understudy_model::{HeadInit, ScalarBranch, Trunk, trunk_states};
 
@@ -95,6 +97,28 @@ impl RewardModel {
         }
         let shares = Tensor::from_slice(&shares).view([rows.len() as i64, 1, longest as i64]);
         shares.to_device(self.device()).bmm(states).squeeze_dim(1)
+    }
+
+    /// Computes the trunk states of the rollouts that have none, so that nobody has to again.
+    pub(super) fn fill_states(&self, rollouts: &mut [Rollout]) -> Result<(), LearningError> {
+        let mut absent: Vec<&mut Rollout> =
+            rollouts.iter_mut().filter(|row| matches!(row.trunk, TrunkStates::Absent) && length(row) > 0).collect();
+        if absent.is_empty() {
+            return Ok(());
+        }
+        let tokens: Vec<Vec<i64>> = absent.iter().map(|row| row.all_tokens()).collect();
+        let states = trunk_states(&self.trunk, &tokens);
+        for (index, row) in absent.iter_mut().enumerate() {
+            let own = states
+                .get(index as i64)
+                .narrow(0, 0, length(row) as i64)
+                .to_device(Device::Cpu)
+                .contiguous()
+                .view([-1]);
+            let values = Arc::new(Vec::<f32>::try_from(own)?);
+            row.trunk = TrunkStates::Present { values, width: self.trunk.width() };
+        }
+        Ok(())
     }
 
     /// `[B, T, D]`, right-padded with zeros; recomputed where a rollout has none.

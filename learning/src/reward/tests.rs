@@ -213,6 +213,31 @@ fn a_score_is_read_at_the_last_token_wherever_the_states_come_from_and_whatever_
 }
 
 /// A learner whose part `name` of the head is all `value` and whose other parts are 0.
+#[test]
+fn filled_states_are_those_that_the_trunk_gives_each_answer_alone() {
+    let learner = learner(fast());
+    let asked = Arc::new(question(3));
+    let mut stream = Stream::new(4, Purpose::Evaluation, 1);
+    let mut answers: Vec<Rollout> = (0..3).map(|id| answer(id, &asked, &mut stream)).collect();
+    let alone: Vec<Rollout> = answers.iter().map(|one| with_states(&tiny_model(3).trunk, one)).collect();
+    answers[1] = alone[1].clone();
+    learner.fill_states(&mut answers).unwrap();
+    for (filled, expected) in answers.iter().zip(&alone) {
+        let (TrunkStates::Present { values: a, width }, TrunkStates::Present { values: b, .. }) =
+            (&filled.trunk, &expected.trunk)
+        else {
+            panic!("{filled:?} has no states");
+        };
+        assert_eq!((a.len(), *width), (b.len(), learner_width()));
+        // Padding changes the order of some sums: a few f32 roundings.
+        assert!(a.iter().zip(b.iter()).all(|(a, b)| (a - b).abs() < 1e-5));
+    }
+}
+
+fn learner_width() -> usize {
+    tiny_model(3).trunk.width()
+}
+
 fn reading_only(readout: Readout, name: &str, value: f64) -> RewardLearner {
     let mut learner = learner(RewardConfig { readout, ..fast() });
     let mut state = learner.state();

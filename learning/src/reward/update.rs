@@ -127,6 +127,11 @@ impl RewardLearner {
         Ok(self.raw_scores(&answers)?.into_iter().map(score).collect())
     }
 
+    /// Computes the trunk states of the rollouts that have none: worth it where they are used more than once.
+    pub fn fill_states(&self, rollouts: &mut [Rollout]) -> Result<(), LearningError> {
+        self.model.fill_states(rollouts)
+    }
+
     /// What is expected of the event; `None` where it says nothing about a score. Changes nothing.
     pub fn predict(&self, event: &RewardExample) -> Result<Option<Prequential>, LearningError> {
         Ok(self.predict_all(std::slice::from_ref(event))?.remove(0))
