@@ -11,9 +11,9 @@ tokens of the default model). Prints the greatest difference; exits 0 if all is 
 transformers and torch come from the Python package index. The wheel of torch loads only with all of NVIDIA's packages
 beside it, about 3 GB (a minute and a half to fetch and unpack on a fast line), so this is not part of every test run:
 
-    python3 -m venv /tmp/check
-    /tmp/check/bin/pip install torch==2.11.0 transformers
-    /tmp/check/bin/python scripts/check_export.py FOLDER --expected EXPECTED.json
+    python3 -m venv check-env
+    check-env/bin/pip install torch==2.11.0 transformers
+    check-env/bin/python scripts/check_export.py FOLDER --expected EXPECTED.json
 
 Seen with transformers 5.23.0 on folders exported from the fixtures: 0.95e-6 to 1.9e-6 over the seven reference families
 (also with 4.57 for those tried), 1.3e-5 for the default model, all token ids, chats and greedy tokens equal.
