@@ -291,7 +291,8 @@ fn a_panic_of_any_actor_before_or_after_any_unit_loses_no_feedback_and_the_loop_
             assert_eq!(reward.up_to, last_feedback(&handle), "{actor}.{side}: all that was said is heard");
             assert_eq!(reward.heard, events.len() as u64, "{actor}.{side}: each event once");
             // Less than a batch waits for the next update; everything that was lost gave its places back.
-            let (batch, bearable) = (8, 4);
+            let ppo = tiny_config(7).ppo;
+            let (batch, bearable) = (ppo.batch_size as u64, ppo.max_staleness);
             let room = handle.bus().pace.room();
             assert!(room > bearable * batch, "{actor}.{side}: the pace has room for {room} samples");
             assert!(events.iter().any(|event| event.id == "mine"));
