@@ -11,7 +11,6 @@ use understudy_actors::annotator::{Crowd, Rater, RatersClock};
 use understudy_actors::bus::Capacities;
 use understudy_actors::daemon::{BaseModel, DaemonConfig, DaemonParts, Threads};
 use understudy_actors::failpoint::Failpoints;
-use understudy_actors::reward::HearingConfig;
 use understudy_actors::source::{AskingConfig, QuestionSource};
 use understudy_actors::supervision::RestartPolicy;
 use understudy_checkpoints::checkpoint::Retention;
@@ -45,7 +44,6 @@ pub fn daemon_config(config: &Config) -> DaemonConfig {
         max_prompt: generation.max_prompt,
         rate: config.source.rate,
     };
-    let hearing = &config.hearing;
     let supervision = &config.supervision;
     let defaults = DaemonConfig::default();
     DaemonConfig {
@@ -55,15 +53,7 @@ pub fn daemon_config(config: &Config) -> DaemonConfig {
         asking,
         ppo: config.ppo.clone(),
         reward: config.reward.clone(),
-        hearing: HearingConfig {
-            minibatches_per_event: hearing.minibatches_per_event,
-            most_owed: hearing.most_owed,
-            replay: hearing.replay,
-            cached: hearing.cached,
-            reference_answers: hearing.reference_answers,
-            normalise_every: hearing.normalise_every,
-            groups_before_feedback: hearing.groups_before_feedback,
-        },
+        hearing: config.hearing.clone(),
         capacities: Capacities { chats: generation.max_waiting, ..Capacities::default() },
         answers_in_memory: config.store.answers_in_memory,
         unrated_again: config.store.unrated_again,

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use understudy_actors::reward::HearingConfig;
 use understudy_learning::annotators::PopulationConfig;
 use understudy_learning::ppo::PpoConfig;
 use understudy_learning::reward::RewardConfig;
@@ -37,7 +38,7 @@ pub struct Config {
     /// How the reward model learns.
     pub reward: RewardConfig,
     /// How the reward actor divides its work.
-    pub hearing: Hearing,
+    pub hearing: HearingConfig,
     /// Where questions come from.
     pub source: Source,
     /// Simulated people.
@@ -126,26 +127,6 @@ pub enum OnSwap {
     Continue,
     /// New weights wait until the running answers are done.
     FinishFirst,
-}
-
-/// `[hearing]`
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Hearing {
-    /// Minibatches for each new rating.
-    pub minibatches_per_event: f64,
-    /// Minibatches that may be owed.
-    pub most_owed: f64,
-    /// Ratings kept for learning again.
-    pub replay: usize,
-    /// Newest of them with trunk states in memory.
-    pub cached: usize,
-    /// Answers that scores are normalised over.
-    pub reference_answers: usize,
-    /// Updates between two normalisations.
-    pub normalise_every: u64,
-    /// Groups scored before ratings are heard.
-    pub groups_before_feedback: usize,
 }
 
 /// `[source]`
