@@ -3,13 +3,13 @@
 use serde_json::Value;
 use tch::{Kind, Tensor};
 
-use super::bradley_terry::{BradleyTerry, bradley_terry_loss};
-use super::gradcheck::{close, f64s, numbers};
-use super::ordinal::{cumulative_logit_nll, level_log_probabilities};
-use super::prompt_aware::{Reduction, listwise_utility_loss};
-use super::thumbs::thumbs_nll;
-use super::utility::{Dial, Utility};
-use super::weak_order::{WeightedPair, pairs_of_ranks};
+use super::losses::bradley_terry::{BradleyTerry, bradley_terry_loss};
+use super::losses::gradcheck::{close, f64s, numbers};
+use super::losses::ordinal::{cumulative_logit_nll, level_log_probabilities};
+use super::losses::prompt_aware::{Reduction, listwise_utility_loss};
+use super::losses::thumbs::thumbs_nll;
+use super::losses::utility::{Dial, Utility};
+use super::losses::weak_order::{WeightedPair, pairs_of_ranks};
 
 /// Operations of estimators that are not built yet: collapse theory and its monitor, annotator reliability, openness,
 /// further ranking likelihoods. An operation that is neither here nor implemented fails.

@@ -63,7 +63,7 @@ fn level_probabilities(score: f64, thresholds: &[f64]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reward::weak_order::WeightedPair;
+    use crate::reward::losses::weak_order::WeightedPair;
 
     fn thresholds() -> Thresholds {
         let quarter = 3f64.ln();

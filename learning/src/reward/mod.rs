@@ -3,25 +3,18 @@
 //! Invariant: one score per answer. Every kind of feedback is a likelihood term of it, and every event is foretold
 //! before it is learned from.
 
-pub mod bradley_terry;
 pub mod calibration;
 mod config;
 mod foretell;
+pub mod losses;
 mod model;
 pub mod normalise;
 mod objective;
-pub mod ordinal;
-pub mod prompt_aware;
 mod terms;
-pub mod thumbs;
 mod update;
-pub mod utility;
-pub mod weak_order;
 
 #[cfg(test)]
 mod fixtures;
-#[cfg(test)]
-mod gradcheck;
 #[cfg(test)]
 mod tests;
 

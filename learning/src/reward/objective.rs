@@ -5,14 +5,14 @@
 
 use tch::{Kind, Tensor};
 
-use super::bradley_terry::{BradleyTerry, bradley_terry_loss};
 use super::config::RewardConfig;
-use super::ordinal::{cumulative_logit_nll, level_log_probabilities, rising_thresholds};
-use super::prompt_aware::{Reduction, listwise_utility_loss};
+use super::losses::bradley_terry::{BradleyTerry, bradley_terry_loss};
+use super::losses::ordinal::{cumulative_logit_nll, level_log_probabilities, rising_thresholds};
+use super::losses::prompt_aware::{Reduction, listwise_utility_loss};
+use super::losses::thumbs::thumbs_nll;
+use super::losses::utility::Dial;
+use super::losses::weak_order::{WeightedPair, pair_tensors};
 use super::terms::{LEVELS, Said, Terms};
-use super::thumbs::thumbs_nll;
-use super::utility::Dial;
-use super::weak_order::{WeightedPair, pair_tensors};
 
 /// The parts of a batch's loss.
 pub(super) struct Loss {

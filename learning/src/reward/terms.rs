@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use super::ordinal::level_shares;
-use super::weak_order::{WeightedPair, pairs_of_ranks};
+use super::losses::ordinal::level_shares;
+use super::losses::weak_order::{WeightedPair, pairs_of_ranks};
 use crate::error::LearningError;
 use crate::stages::{AnswerId, Feedback, FeedbackKind, Rollout};
 

@@ -37,7 +37,7 @@ pub fn bradley_terry_loss(chosen: &Tensor, rejected: &Tensor, options: BradleyTe
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reward::gradcheck::{close, f64s, finite_differences};
+    use crate::reward::losses::gradcheck::{close, f64s, finite_differences};
 
     #[test]
     fn two_pairs_by_hand() {

@@ -99,7 +99,7 @@ impl Dial {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reward::gradcheck::{close, f64s, finite_differences};
+    use crate::reward::losses::gradcheck::{close, f64s, finite_differences};
 
     #[test]
     fn the_dial_runs_from_0_to_1_and_goes_straight_through_0() {

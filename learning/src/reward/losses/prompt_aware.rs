@@ -42,9 +42,9 @@ pub fn listwise_utility_loss(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reward::gradcheck::{close, f64s, finite_differences};
-    use crate::reward::utility::{Dial, Utility};
-    use crate::reward::weak_order::pairs_of_ranks;
+    use crate::reward::losses::gradcheck::{close, f64s, finite_differences};
+    use crate::reward::losses::utility::{Dial, Utility};
+    use crate::reward::losses::weak_order::pairs_of_ranks;
 
     #[test]
     fn a_single_pair_by_hand() {

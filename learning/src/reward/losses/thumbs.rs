@@ -15,7 +15,7 @@ pub fn thumbs_nll(scores: &Tensor, up: &Tensor, threshold: &Tensor, kappa: f64) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reward::gradcheck::{close, f64s, finite_differences};
+    use crate::reward::losses::gradcheck::{close, f64s, finite_differences};
 
     #[test]
     fn up_and_down_by_hand() {

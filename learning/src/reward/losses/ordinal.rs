@@ -66,7 +66,7 @@ pub fn even_thresholds(levels: usize) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reward::gradcheck::{close, f64s, finite_differences, numbers};
+    use crate::reward::losses::gradcheck::{close, f64s, finite_differences, numbers};
 
     fn one() -> Tensor {
         f64s(&[1.0])
