@@ -65,6 +65,81 @@ impl Utility {
             Self::Exp { lambda } => continued((positive * -lambda).expm1() / -lambda, 1.0),
         }
     }
+
+    /// U(x) as a plain number. The ideal kinds (log, inv and pow without a shift) are −∞ where they are not defined.
+    pub fn value_f64(&self, x: f64) -> f64 {
+        match *self {
+            Self::X => x,
+            Self::LogSigmoid { c } => -softplus(-c * x),
+            Self::Pow { gamma } if x >= 0.0 => x.powf(gamma),
+            Self::Log { eps: None } if x > 0.0 => x.ln(),
+            Self::Inv { s, eps: None } if x > 0.0 => -x.powf(-s),
+            Self::Pow { .. } | Self::Log { eps: None } | Self::Inv { eps: None, .. } => f64::NEG_INFINITY,
+            _ if x <= 0.0 => self.slope_f64(0.0) * x,
+            Self::Log { eps: Some(eps) } => (x / eps).ln_1p(),
+            // eps^−s − (x + eps)^−s without cancellation at small x.
+            Self::Inv { s, eps: Some(eps) } => -eps.powf(-s) * (-s * (x / eps).ln_1p()).exp_m1(),
+            Self::Exp { lambda } => -(-lambda * x).exp_m1() / lambda,
+        }
+    }
+
+    /// U′(x) as a plain number: the tangent's slope for x ≤ 0; +∞ where an ideal kind is not defined or starts upright.
+    pub fn slope_f64(&self, x: f64) -> f64 {
+        let right = x.max(0.0);
+        match *self {
+            Self::X => 1.0,
+            Self::LogSigmoid { c } => c * sigmoid(-c * x),
+            Self::Log { eps: Some(eps) } => 1.0 / (right + eps),
+            Self::Inv { s, eps: Some(eps) } => s * (right + eps).powf(-s - 1.0),
+            Self::Exp { lambda } => (-lambda * right).exp(),
+            Self::Pow { .. } | Self::Log { eps: None } | Self::Inv { eps: None, .. } if x <= 0.0 => f64::INFINITY,
+            Self::Pow { gamma } => gamma * x.powf(gamma - 1.0),
+            Self::Log { eps: None } => 1.0 / x,
+            Self::Inv { s, eps: None } => s * x.powf(-s - 1.0),
+        }
+    }
+
+    /// U″(x) ≤ 0 as a plain number. On the straight part, x ≤ 0 of the shifted kinds, it is 0 (at 0 itself the second
+    /// derivative jumps; [`Self::curvature_at_zero`] is its limit from the right); −∞ where an ideal kind is not defined.
+    pub fn curvature_f64(&self, x: f64) -> f64 {
+        match *self {
+            Self::X => 0.0,
+            Self::LogSigmoid { c } => -c * c * sigmoid(c * x) * sigmoid(-c * x),
+            Self::Pow { .. } | Self::Log { eps: None } | Self::Inv { eps: None, .. } if x <= 0.0 => f64::NEG_INFINITY,
+            _ if x <= 0.0 => 0.0,
+            _ => self.curvature_right(x),
+        }
+    }
+
+    /// The limit of U″(x) as x falls to 0: −∞ for the ideal kinds.
+    pub fn curvature_at_zero(&self) -> f64 {
+        match self {
+            Self::X | Self::LogSigmoid { .. } => self.curvature_f64(0.0),
+            Self::Pow { .. } | Self::Log { eps: None } | Self::Inv { eps: None, .. } => f64::NEG_INFINITY,
+            _ => self.curvature_right(0.0),
+        }
+    }
+
+    /// U″ of the curved branch, with its limit at 0.
+    fn curvature_right(&self, x: f64) -> f64 {
+        match *self {
+            Self::X | Self::LogSigmoid { .. } => self.curvature_f64(x),
+            Self::Log { eps } => -(x + eps.unwrap_or(0.0)).powi(-2),
+            Self::Inv { s, eps } => -s * (s + 1.0) * (x + eps.unwrap_or(0.0)).powf(-s - 2.0),
+            Self::Pow { gamma } => gamma * (gamma - 1.0) * x.powf(gamma - 2.0),
+            Self::Exp { lambda } => -lambda * (-lambda * x).exp(),
+        }
+    }
+}
+
+/// log(1 + e^x) without overflow.
+fn softplus(x: f64) -> f64 {
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
+}
+
+/// 1 / (1 + e^{−x}).
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
 }
 
 /// The utility of one prompt: the exp dial with U(1) − U(0) = 1, set by one number.
@@ -125,5 +200,54 @@ mod tests {
         for kind in kinds {
             finite_differences(&[-0.7, -0.01, 0.02, 0.4, 0.9], &|x| kind.value(x).sum(tch::Kind::Double));
         }
+    }
+    fn every_kind() -> [Utility; 10] {
+        [
+            Utility::X,
+            Utility::Log { eps: Some(0.1) },
+            Utility::Log { eps: None },
+            Utility::Inv { s: 1.0, eps: Some(0.1) },
+            Utility::Inv { s: 0.5, eps: Some(0.3) },
+            Utility::Inv { s: 2.0, eps: None },
+            Utility::Pow { gamma: 0.25 },
+            Utility::LogSigmoid { c: 4.0 },
+            Utility::Exp { lambda: 6.0 },
+            Utility::Exp { lambda: 0.01 },
+        ]
+    }
+
+    #[test]
+    fn plain_numbers_agree_with_the_tensors_and_their_slopes() {
+        for kind in every_kind() {
+            let ideal = kind.value_f64(-0.5) == f64::NEG_INFINITY;
+            let points: &[f64] = if ideal { &[0.02, 0.4, 0.9] } else { &[-0.7, -0.01, 0.02, 0.4, 0.9] };
+            let x = f64s(points).set_requires_grad(true);
+            let value = kind.value(&x);
+            value.sum(tch::Kind::Double).backward();
+            close(&value, &points.iter().map(|&x| kind.value_f64(x)).collect::<Vec<_>>(), 1e-12);
+            close(&x.grad(), &points.iter().map(|&x| kind.slope_f64(x)).collect::<Vec<_>>(), 1e-12);
+        }
+    }
+
+    #[test]
+    fn curvature_is_the_slope_of_the_slope() {
+        // Central differences with step 1e-5: the error is a third derivative times 1e-10.
+        for kind in every_kind() {
+            for x in [0.05, 0.3, 0.8] {
+                let numeric = (kind.slope_f64(x + 1e-5) - kind.slope_f64(x - 1e-5)) / 2e-5;
+                let exact = kind.curvature_f64(x);
+                assert!((numeric - exact).abs() <= 1e-4 * exact.abs().max(1.0), "{kind:?} {x}: {exact} {numeric}");
+            }
+        }
+        let log = Utility::Log { eps: Some(0.1) };
+        assert_eq!((log.curvature_f64(0.0), log.curvature_f64(-1.0)), (0.0, 0.0));
+        assert!((log.curvature_at_zero() + 100.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn ideal_kinds_end_at_zero() {
+        let log = Utility::Log { eps: None };
+        assert_eq!((log.value_f64(0.0), log.slope_f64(0.0)), (f64::NEG_INFINITY, f64::INFINITY));
+        assert_eq!(Utility::Pow { gamma: 0.5 }.value_f64(0.0), 0.0);
     }
 }
