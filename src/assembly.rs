@@ -131,6 +131,6 @@ fn crowd(config: &Config) -> Result<Box<dyn Rater>, Failure> {
     let annotators = &config.annotators;
     let members =
         Population::draw(&annotators.population, config.seed).map_err(|error| Failure::Failed(error.into()))?;
-    let taste = annotators.population.taste.clone();
-    Ok(Box::new(Crowd::new(members, annotators.attention, taste, config.seed)))
+    let (taste, types) = (annotators.population.taste.clone(), annotators.population.types());
+    Ok(Box::new(Crowd::new(members, annotators.attention, taste, types, config.seed)))
 }

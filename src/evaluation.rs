@@ -5,7 +5,7 @@
 
 use indicatif::ProgressBar;
 use serde::Serialize;
-use understudy_learning::gold::{Taste, gold_reward};
+use understudy_learning::gold::{Taste, Types, worth_by_type};
 use understudy_learning::stages::Question;
 use understudy_model::{Finish, Output, Request};
 
@@ -41,7 +41,7 @@ pub struct Evaluation {
     pub questions: usize,
     /// Answers to each.
     pub samples: usize,
-    /// Gold reward.
+    /// Gold reward, or quality by type where questions have types.
     pub gold: Estimate,
     /// Answers' words.
     pub words: Estimate,
@@ -73,6 +73,8 @@ pub struct Plan<'a> {
     pub generation: &'a Generation,
     /// What is liked.
     pub taste: &'a Taste,
+    /// Which questions have right and wrong answers.
+    pub types: Types,
     /// Answers to each question.
     pub samples: usize,
     /// Seed of the sampling.
@@ -99,8 +101,9 @@ pub fn evaluate(
     let mut engine = speaker.engine(engine_config(generation));
     let answers = answer_all(&mut engine, requests, |_| progress.inc(1))?;
     let finished = |output: &Output| output.finish == Finish::EndOfSequence;
-    let judged =
-        |question: &Question, output: &Output| gold_reward(plan.taste, question, &output.text, finished(output));
+    let judged = |question: &Question, output: &Output| {
+        worth_by_type(plan.taste, &plan.types, question, &output.text, finished(output))
+    };
     let by_question: Vec<f64> = questions
         .iter()
         .zip(&answers)

@@ -49,6 +49,7 @@ pub(super) fn run(global: &Global, flags: Flags) -> Outcome {
     let plan = Plan {
         generation: &config.generation,
         taste: &config.annotators.population.taste,
+        types: config.annotators.population.types(),
         samples: flags.samples.clamp(1, config.generation.max_sequences),
         seed: flags.seed,
         examples: flags.examples,

@@ -3,7 +3,7 @@
 //! Invariant: a rater sees only what a person at the page would see. Gold values never travel with feedback.
 
 use understudy_learning::annotators::{Annotator, RatedAnswer, RatingTask};
-use understudy_learning::gold::{Taste, gold_reward};
+use understudy_learning::gold::{Taste, Types, worth_by_type};
 use understudy_learning::rng::{Purpose, Stream};
 use understudy_learning::stages::{Feedback, Finish, Question, Rollout};
 
@@ -34,6 +34,7 @@ pub struct Crowd {
     /// Mean number of members who look at the answers to one question.
     attention: f64,
     common_taste: Taste,
+    types: Types,
     seed: u64,
 }
 
@@ -41,10 +42,10 @@ pub struct Crowd {
 const ATTENTION_STREAMS: u64 = 1 << 63;
 
 impl Crowd {
-    /// A population of which, for each question, `attention` members on average say something. `common_taste` is what
-    /// the gold value is measured by.
-    pub fn new(members: Vec<Annotator>, attention: f64, common_taste: Taste, seed: u64) -> Self {
-        Self { members, attention, common_taste, seed }
+    /// A population of which, for each question, `attention` members on average say something. `common_taste` and
+    /// `types` are what the gold value is measured by.
+    pub fn new(members: Vec<Annotator>, attention: f64, common_taste: Taste, types: Types, seed: u64) -> Self {
+        Self { members, attention, common_taste, types, seed }
     }
 }
 
@@ -69,7 +70,7 @@ impl Rater for Crowd {
     }
 
     fn gold(&self, question: &Question, answer: &Rollout) -> Option<f64> {
-        Some(gold_reward(&self.common_taste, question, &answer.text, finished(answer)))
+        Some(worth_by_type(&self.common_taste, &self.types, question, &answer.text, finished(answer)))
     }
 }
 

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::LearningError;
-use crate::gold::Taste;
+use crate::gold::{Taste, Types};
 
 /// How often each kind of feedback is given. Only the proportions matter.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -71,6 +71,11 @@ pub struct PopulationConfig {
     pub gold_mean: f64,
     /// Standard deviation of the gold reward over usual answers.
     pub gold_spread: f64,
+    /// Share of the questions that have right and wrong answers and nothing between, among those whose source does not
+    /// declare it; 0 treats all questions alike, whatever is declared.
+    pub closed_share: f64,
+    /// Share of usual answers that are right for such a question.
+    pub right_share: f64,
     /// Answers that seem closer than this in gold reward are ranked as equals.
     pub just_noticeable: f64,
     /// What kinds of feedback the population gives on the whole.
@@ -106,6 +111,8 @@ impl Default for PopulationConfig {
             bias_spread: 0.3,
             gold_mean: 0.7,
             gold_spread: 0.45,
+            closed_share: 0.0,
+            right_share: 0.5,
             just_noticeable: 0.03,
             kinds: KindWeights::default(),
             kind_concentration: 4.0,
@@ -119,6 +126,12 @@ impl Default for PopulationConfig {
 }
 
 impl PopulationConfig {
+    /// How its questions divide into types.
+    pub fn types(&self) -> Types {
+        let Self { closed_share, right_share, gold_mean, gold_spread, .. } = *self;
+        Types { closed_share, right_share, gold_mean, gold_spread }
+    }
+
     /// Whether the values can work together; names the first that cannot.
     pub fn validate(&self) -> Result<(), LearningError> {
         let above_zero = [
@@ -145,8 +158,13 @@ impl PopulationConfig {
             ("kinds.pairs", self.kinds.pairs),
             ("kinds.rankings", self.kinds.rankings),
         ];
-        let shares =
-            [("lapse", self.lapse), ("noisy_lapse", self.noisy_lapse), ("awake_hours", self.awake_hours / 24.0)];
+        let shares = [
+            ("lapse", self.lapse),
+            ("noisy_lapse", self.noisy_lapse),
+            ("closed_share", self.closed_share),
+            ("right_share", self.right_share),
+            ("awake_hours", self.awake_hours / 24.0),
+        ];
         let fail = |field, value: f64, remedy| Err(LearningError::Config { field, value: value.to_string(), remedy });
         if let Some((field, value)) = above_zero.into_iter().find(|(_, v)| !(v.is_finite() && *v > 0.0)) {
             return fail(field, value, "give a finite number above 0");

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::config::{KindWeights, PopulationConfig};
 use crate::error::LearningError;
-use crate::gold::Taste;
+use crate::gold::{Taste, Types};
 use crate::rng::{Purpose, Stream};
 
 /// Whether a member can be trusted; the learner is never told.
@@ -31,6 +31,10 @@ pub struct Annotator {
     pub index: u64,
     /// Whether it can be trusted.
     pub honesty: Honesty,
+    /// What all members share: it decides what is right and wrong.
+    pub common_taste: Taste,
+    /// Which questions have right and wrong answers.
+    pub types: Types,
     /// Its own taste, before drift.
     pub taste: Taste,
     /// Choice temperature in units of gold reward.
@@ -102,6 +106,8 @@ fn draw_member(config: &PopulationConfig, seed: u64, index: usize, honesty: Hone
         id: format!("sim-{index:03}"),
         index: index as u64,
         honesty,
+        common_taste: config.taste.clone(),
+        types: config.types(),
         taste,
         temperature: config.temperature * factor * log_normal(config.temperature_spread, stream),
         bias: config.bias_spread * normal(stream),

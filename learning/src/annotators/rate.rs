@@ -5,7 +5,7 @@
 use rand_distr::{Distribution, Gumbel};
 
 use super::member::{Annotator, Honesty};
-use crate::gold::gold_reward;
+use crate::gold::{QuestionType, Taste, gold_reward};
 use crate::rng::Stream;
 use crate::stages::{AnswerId, Feedback, FeedbackKind, Question};
 
@@ -53,8 +53,9 @@ impl Annotator {
         let distinct = distinct_texts(&task.answers);
         let kind = self.choose_kind(distinct.len(), stream)?;
         let taste = self.taste_at(now_ms);
+        let two_level = self.types.of(task.question) == QuestionType::Closed;
         let quality = |answer: &RatedAnswer<'_>| {
-            let gold = gold_reward(&taste, task.question, answer.text, answer.finished);
+            let gold = self.worth(&taste, task.question, answer);
             match self.honesty {
                 Honesty::Good | Honesty::Noisy => gold,
                 Honesty::Hostile => 2.0 * self.gold_mean - gold,
@@ -73,12 +74,23 @@ impl Annotator {
             Kind::Thumb => FeedbackKind::Thumb { answer: one.id, up: self.grade(quality(one), stream) > 0.0 },
             Kind::Pair => {
                 let shown = some_of(&distinct, 2, stream);
-                let levels = self.order(&shown, &quality, lapses, 0.0, stream);
-                FeedbackKind::Pair { better: levels[0][0], worse: levels[1][0], strength: 1.0 }
+                let levels = match two_level {
+                    true => self.sort_out(&shown, &quality, lapses, stream),
+                    false => self.order(&shown, &quality, lapses, 0.0, stream),
+                };
+                match levels.as_slice() {
+                    [better, worse] => FeedbackKind::Pair { better: better[0], worse: worse[0], strength: 1.0 },
+                    // Both right or both wrong: equals.
+                    _ => FeedbackKind::Ranking { levels },
+                }
             }
             Kind::Ranking => {
                 let shown = some_of(&distinct, MOST_RANKED, stream);
-                FeedbackKind::Ranking { levels: self.order(&shown, &quality, lapses, self.just_noticeable, stream) }
+                let levels = match two_level {
+                    true => self.sort_out(&shown, &quality, lapses, stream),
+                    false => self.order(&shown, &quality, lapses, self.just_noticeable, stream),
+                };
+                FeedbackKind::Ranking { levels }
             }
         };
         Some(Feedback {
@@ -87,6 +99,20 @@ impl Annotator {
             at: now_ms,
             kind: said,
         })
+    }
+
+    /// What an answer is worth to it, in units of gold reward. Where questions have types, right and wrong are the same
+    /// for everybody, and qualities 0 to 1 are spread to one standard deviation of evenly spread ones, √3 either side:
+    /// usual answers to open questions then take up all the stars, those to closed ones the outermost.
+    fn worth(&self, taste: &Taste, question: &Question, answer: &RatedAnswer<'_>) -> f64 {
+        let gold = |taste| gold_reward(taste, question, answer.text, answer.finished);
+        if !self.types.are_on() {
+            return gold(taste);
+        }
+        let kind = self.types.of(question);
+        let taste = if kind == QuestionType::Closed { &self.common_taste } else { taste };
+        let quality = self.types.quality(kind, gold(taste));
+        self.gold_mean + self.gold_spread * 3f64.sqrt() * (2.0 * quality - 1.0)
     }
 
     /// A kind that the number of distinct texts allows, by preference.
@@ -115,6 +141,24 @@ impl Annotator {
     fn grade(&self, quality: f64, stream: &mut Stream) -> f64 {
         let noise = self.temperature * (gumbel(stream) - gumbel(stream));
         (quality + noise - self.gold_mean) / self.gold_spread + self.bias
+    }
+
+    /// At most two levels, what it takes for right first: each answer's quality against the middle, with logistic noise
+    /// at its temperature.
+    fn sort_out(
+        &self,
+        shown: &[RatedAnswer<'_>],
+        quality: &dyn Fn(&RatedAnswer<'_>) -> f64,
+        lapses: bool,
+        stream: &mut Stream,
+    ) -> Vec<Vec<AnswerId>> {
+        let (mut right, mut wrong) = (Vec::new(), Vec::new());
+        for answer in shown {
+            let noise = self.temperature * (gumbel(stream) - gumbel(stream));
+            let seen = if lapses { noise } else { quality(answer) - self.gold_mean + noise };
+            if seen > 0.0 { &mut right } else { &mut wrong }.push(answer.id);
+        }
+        [right, wrong].into_iter().filter(|level| !level.is_empty()).collect()
     }
 
     /// Best level first. Sorting quality / T + Gumbel noise draws from the Plackett-Luce model at temperature T

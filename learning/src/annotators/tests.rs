@@ -171,3 +171,40 @@ fn delays_and_arrivals_have_the_means_that_were_asked_for() {
     let ratio = delays[1000] as f64 / member.delay_median_ms;
     assert!((ratio.ln()).abs() < 0.1, "median {} of {}", delays[1000], member.delay_median_ms);
 }
+
+/// A question with right and wrong answers, of which TEXTS[0] is right.
+fn typed(kind: usize) -> PopulationConfig {
+    PopulationConfig { closed_share: 1.0, right_share: 0.2, ..only(kind) }
+}
+
+#[test]
+fn right_and_wrong_answers_get_the_outermost_stars_and_ties() {
+    let middle = 0.7 + 0.45 * 0.84;
+    assert!(gold(TEXTS[0]) > middle + 0.1 && gold(TEXTS[1]) < middle - 0.1 && gold(TEXTS[2]) < middle - 0.1);
+    let extreme = share(&member(typed(0)), 3, 600, |kind| {
+        matches!(kind, FeedbackKind::Stars { answer: 0, stars: 5 } | FeedbackKind::Stars { answer: 1 | 2, stars: 1 })
+    });
+    // (√3 - 0.84) deviations of 0.45 from the next star at temperature 0.15: a logistic of 2.67, 0.935.
+    assert!((extreme - 0.935).abs() < 0.04, "{extreme}");
+    let sorted = share(&member(typed(3)), 3, 400, |kind| match kind {
+        FeedbackKind::Ranking { levels } => levels.len() == 2 && levels[0] == [0] && levels[1].len() == 2,
+        _ => false,
+    });
+    assert!(sorted > 0.95, "{sorted}");
+    let pairs = member(typed(2));
+    let both = share(&pairs, 3, 900, |kind| matches!(kind, FeedbackKind::Ranking { levels } if levels.len() == 1));
+    // One of the three pairs holds both wrong answers: standard error sqrt(2/9/900) = 0.016; four of them.
+    assert!((both - 1.0 / 3.0).abs() < 0.065, "{both}");
+}
+
+#[test]
+fn without_a_closed_share_what_a_source_declares_changes_nothing() {
+    let said = |closedness: Option<f64>| {
+        let asked = Question { closedness, ..question() };
+        let rate = |member: &Annotator| {
+            (0..20).map(|n| member.rate(&task(&asked, 3, n), NOON, &mut member.task_stream(n))).collect::<Vec<_>>()
+        };
+        Population::draw(&PopulationConfig::default(), 4).unwrap().iter().map(rate).collect::<Vec<_>>()
+    };
+    assert_eq!(said(Some(0.9)), said(None));
+}

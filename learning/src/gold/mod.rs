@@ -11,11 +11,13 @@
 //!
 //! Each part lies in `[0, 1]` before its weight.
 
+mod types;
 mod words;
 
 use serde::{Deserialize, Serialize};
 
 use crate::stages::Question;
+pub use types::{QuestionType, Types, worth_by_type};
 use words::{content_stems, words};
 
 /// What is liked, and how much.
