@@ -4,9 +4,13 @@
 //! finite differences.
 
 pub mod bradley_terry;
+pub mod crowd;
+pub mod davidson;
 pub mod ordinal;
+pub mod plackett_luce;
 pub mod prompt_aware;
 pub mod thumbs;
+mod tie_level;
 pub mod utility;
 pub mod weak_order;
 
