@@ -15,3 +15,4 @@ pub mod sources;
 pub mod speaker;
 pub mod telemetry;
 pub mod view;
+pub mod votes;

@@ -13,8 +13,13 @@ pub enum Split {
 
 /// The part of the question with this id when `held_out` (0 to 1) of all are kept back.
 pub fn of(id: &str, held_out: f64) -> Split {
-    let share = (mixed(id.as_bytes()) >> 11) as f64 * (-53f64).exp2();
+    let share = (hash(id) >> 11) as f64 * (-53f64).exp2();
     if share < held_out { Split::HeldOut } else { Split::Train }
+}
+
+/// A number that the id alone decides, for draws that go with the split.
+pub fn hash(id: &str) -> u64 {
+    mixed(id.as_bytes())
 }
 
 /// FNV-1a (Fowler, Noll, Vo; 64 bit), then the finaliser of SplitMix64, since FNV's upper bits mix poorly.

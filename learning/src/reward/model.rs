@@ -72,19 +72,37 @@ impl RewardModel {
 
     /// `[N]` logits of the answers at `indices`.
     pub(super) fn logits(&self, answers: &[&Rollout], indices: &[usize]) -> Result<Tensor, LearningError> {
+        Ok(self.logits_of(&self.read(answers, indices)?))
+    }
+
+    /// `[N, D]` each, of the answers at `indices`, what the parts of the head read: the state at the last token and, for
+    /// [`Readout::Joint`], the answer's mean state after the layers and that before them (the latter at unit size).
+    pub(super) fn read(&self, answers: &[&Rollout], indices: &[usize]) -> Result<Vec<Tensor>, LearningError> {
         let rows: Vec<&Rollout> = indices.iter().map(|&index| answers[index]).collect();
         let states = self.states(&rows)?;
         let hidden = self.branch.hidden(&states);
-        let last = self.mean_of_the_last(&hidden, &rows, rows.iter().map(|_| 1));
-        let logits = self.branch.head.forward(&last);
-        let Some([after, before]) = &self.means else { return Ok(logits) };
-        // An empty answer has one witness, the end of its prompt.
-        let answer = || rows.iter().map(|row| row.tokens.len().max(1));
-        let heard = self.mean_of_the_last(&hidden, &rows, answer());
-        let seen = self.mean_of_the_last(&states, &rows, answer());
-        let size = (seen.square().mean_dim(1, true, Kind::Float) + 1e-6).sqrt();
+        let mut parts = vec![self.mean_of_the_last(&hidden, &rows, rows.iter().map(|_| 1))];
+        if self.means.is_some() {
+            // An empty answer has one witness, the end of its prompt.
+            let answer = || rows.iter().map(|row| row.tokens.len().max(1));
+            let seen = self.mean_of_the_last(&states, &rows, answer());
+            let size = (seen.square().mean_dim(1, true, Kind::Float) + 1e-6).sqrt();
+            parts.extend([self.mean_of_the_last(&hidden, &rows, answer()), seen / size]);
+        }
+        Ok(parts)
+    }
+
+    /// `[N]` logits from what [`RewardModel::read`] gave.
+    pub(super) fn logits_of(&self, parts: &[Tensor]) -> Tensor {
+        let logits = self.branch.head.forward(&parts[0]);
+        let Some([after, before]) = &self.means else { return logits };
         let read = |states: &Tensor, head: &Tensor| states.linear::<&Tensor>(head, None).squeeze_dim(-1);
-        Ok(logits + read(&heard, after) + read(&(seen / size), before))
+        logits + read(&parts[1], after) + read(&parts[2], before)
+    }
+
+    /// Numbers that the head reads of an answer.
+    pub(super) fn features(&self) -> usize {
+        self.trunk.width() * if self.means.is_some() { 3 } else { 1 }
     }
 
     /// `[B, T, D]` to `[B, D]`: the mean over each row's last `counts` real tokens.

@@ -132,6 +132,20 @@ impl RewardLearner {
         self.model.fill_states(rollouts)
     }
 
+    /// What the head reads of each answer, in order: `D` numbers, or `3 D` with [`super::Readout::Joint`].
+    pub fn features(&self, rollouts: &[Rollout]) -> Result<Vec<Vec<f32>>, LearningError> {
+        let _guard = tch::no_grad_guard();
+        let answers: Vec<&Rollout> = rollouts.iter().collect();
+        let mut features = vec![Vec::new(); answers.len()];
+        for pass in self.model.passes(&answers, self.config.tokens_per_pass * SCORING_FACTOR) {
+            let read = Tensor::cat(&self.model.read(&answers, &pass)?, 1).to_device(tch::Device::Cpu);
+            for (row, &place) in pass.iter().enumerate() {
+                features[place] = Vec::try_from(read.get(row as i64))?;
+            }
+        }
+        Ok(features)
+    }
+
     /// What is expected of the event; `None` where it says nothing about a score. Changes nothing.
     pub fn predict(&self, event: &RewardExample) -> Result<Option<Prequential>, LearningError> {
         Ok(self.predict_all(std::slice::from_ref(event))?.remove(0))
