@@ -10,6 +10,7 @@ pub mod losses;
 mod model;
 pub mod normalise;
 mod objective;
+pub mod openness;
 mod terms;
 mod update;
 
