@@ -18,7 +18,7 @@ use crate::clock;
 use crate::telemetry::metrics::RATINGS_REJECTED;
 
 /// Fields that each kind has beside `id`, `annotator`, `at` and `kind`.
-const FIELDS: [(&str, &[&str]); 8] = [
+const FIELDS: [(&str, &[&str]); 9] = [
     ("stars", &["answer", "stars"]),
     ("thumb", &["answer", "up"]),
     ("score", &["answer", "value", "min", "max"]),
@@ -26,6 +26,7 @@ const FIELDS: [(&str, &[&str]); 8] = [
     ("ranking", &["levels"]),
     ("edit", &["answer", "text"]),
     ("flag", &["answer", "reason"]),
+    ("steps", &["answer", "marks"]),
     ("retract", &["feedback"]),
 ];
 /// Fields that hold an answer's id.
@@ -76,7 +77,7 @@ fn parse(mut object: Map<String, Value>, key: Option<String>, now: i64, recent: 
         }
     };
     let Some((_, fields)) = FIELDS.iter().find(|(name, _)| *name == kind) else {
-        let remedy = "use stars, thumb, score, pair, ranking, edit, flag or retract";
+        let remedy = "use stars, thumb, score, pair, ranking, edit, flag, steps or retract";
         return Err(wrong("kind", format!("'{kind}'"), remedy));
     };
     let known = |name: &str| ["id", "annotator", "at", "kind"].contains(&name) || fields.contains(&name);

@@ -218,6 +218,10 @@ fn said(feedback: &Feedback) -> String {
         }
         FeedbackKind::Edit { answer, .. } => format!("a better text for {answer}"),
         FeedbackKind::Flag { answer, reason } => format!("{answer} is flagged: {}", one_line(reason)),
+        FeedbackKind::Steps { answer, marks } => {
+            let sign = |mark: &Option<bool>| mark.map_or('·', |right| if right { '+' } else { '-' });
+            format!("lines {} for {answer}", marks.iter().map(sign).collect::<String>())
+        }
         FeedbackKind::Retract { feedback } => format!("takes back {}", one_line(feedback)),
     };
     format!("{what}  ({})", one_line(&feedback.annotator))

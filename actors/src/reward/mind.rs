@@ -200,7 +200,7 @@ impl Mind {
         }
         let declared = answers.first().and_then(|answer| answer.prompt.question.closedness);
         let closedness = declared.unwrap_or(self.learner.config().default_closedness);
-        Ok(Some(RewardExample { seq, answers, feedback, closedness }))
+        Ok(Some(RewardExample { seq, answers, feedback, closedness, lines: Vec::new() }))
     }
 
     fn batch_size(&self) -> usize {

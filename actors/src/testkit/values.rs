@@ -71,5 +71,5 @@ pub fn stars(id: &str, answer: AnswerId) -> Feedback {
 /// The event `f<seq>` at journal sequence `seq`, on answer `seq`.
 pub fn reward_example(seq: u64) -> RewardExample {
     let feedback = stars(&format!("f{seq}"), seq);
-    RewardExample { seq, answers: vec![rollout(seq, seq)], feedback, closedness: 0.5 }
+    RewardExample { seq, answers: vec![rollout(seq, seq)], feedback, closedness: 0.5, lines: Vec::new() }
 }

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::reliability::Heard;
+
 /// One question with two answers inside an event ("is a better than b?", "above the middle?").
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Outcome {
@@ -16,7 +18,7 @@ pub struct Outcome {
 }
 
 /// What was expected of one event before learning from it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Prequential {
     /// The feedback's kind, as in JSON and metrics.
     pub kind: &'static str,
@@ -27,6 +29,26 @@ pub struct Prequential {
     pub correct: Option<bool>,
     /// The two-way questions in it: a pair's one, a ranking's pairs, stars above or below the middle.
     pub outcomes: Vec<Outcome>,
+    /// Who said it, and what of it gold can confirm.
+    pub(in crate::reward) heard: Heard,
+}
+
+impl Prequential {
+    /// Who said it.
+    pub fn annotator(&self) -> &str {
+        &self.heard.annotator
+    }
+
+    /// Weight of the two-way choices in it, and of those that were foretold rightly (a tie counts half).
+    pub fn choices(&self) -> (f64, f64) {
+        let right = |outcome: &Outcome| match outcome.probability {
+            p if p > 0.5 => outcome.weight,
+            0.5 => outcome.weight / 2.0,
+            _ => 0.0,
+        };
+        let weight = self.outcomes.iter().map(|outcome| outcome.weight).sum();
+        (weight, self.outcomes.iter().map(right).sum())
+    }
 }
 
 /// Bins of the calibration error over confidence 0.5 to 1.
@@ -192,7 +214,7 @@ mod tests {
 
     fn pair(probability: f64) -> Prequential {
         let outcomes = vec![Outcome { probability, weight: 1.0 }];
-        Prequential { kind: "pair", probability, correct: Some(probability > 0.5), outcomes }
+        Prequential { kind: "pair", probability, correct: Some(probability > 0.5), outcomes, ..Default::default() }
     }
 
     #[test]
@@ -213,7 +235,7 @@ mod tests {
         let mut stats = PrequentialStats::new(10);
         (0..200).for_each(|_| stats.add(&pair(0.2)));
         (0..50).for_each(|_| stats.add(&pair(0.8)));
-        stats.add(&Prequential { kind: "stars", probability: 0.3, correct: None, outcomes: Vec::new() });
+        stats.add(&Prequential { kind: "stars", probability: 0.3, correct: None, ..Default::default() });
         assert_eq!(stats.comparisons().accuracy, Some(0.2));
         // After 5 half-lives the old wrong ones weigh 1/32.
         assert!((stats.recent().accuracy.unwrap() - 31.0 / 32.0).abs() < 1e-3, "{:?}", stats.recent());

@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::losses::utility::Utility;
+use super::reliability::ReliabilityConfig;
 use crate::error::LearningError;
 use crate::optimiser::AdamConfig;
 
@@ -32,6 +34,54 @@ pub enum HeadStart {
     Zero,
 }
 
+/// Which utility the prompt-aware term gives a question.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum UtilityChoice {
+    /// The range-normalised exp dial, set by P(closed-ended).
+    #[default]
+    Dial,
+    /// One for every question: not prompt-aware.
+    Common {
+        /// That utility.
+        utility: Utility,
+    },
+    /// One of two, as in the paper (Song et al. 2023, arXiv 2305.17608).
+    Adaptive {
+        /// For questions with P(closed-ended) > 0.5.
+        closed: Utility,
+        /// For the others.
+        open: Utility,
+    },
+}
+
+impl UtilityChoice {
+    /// Whether every utility in it is defined for differences at and below 0, as learning meets them.
+    fn validate(&self) -> Result<(), LearningError> {
+        let utilities = match *self {
+            Self::Dial => Vec::new(),
+            Self::Common { utility } => vec![utility],
+            Self::Adaptive { closed, open } => vec![closed, open],
+        };
+        let right = |utility: &Utility| match *utility {
+            Utility::X => true,
+            Utility::Log { eps: Some(eps) } => eps > 0.0,
+            Utility::Inv { s, eps: Some(eps) } => s > 0.0 && eps > 0.0,
+            Utility::LogSigmoid { c } => c > 0.0,
+            Utility::Exp { lambda } => lambda > 0.0,
+            _ => false,
+        };
+        match utilities.iter().find(|utility| !right(utility)) {
+            Some(wrong) => Err(LearningError::Config {
+                field: "utility",
+                value: format!("{wrong:?}"),
+                remedy: "give parameters above 0, and eps for log and inv: without a shift they have no value at 0",
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
 /// How the reward model learns from feedback.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -55,6 +105,10 @@ pub struct RewardConfig {
     pub centring: f64,
     /// Weight of the prompt-aware utility against the likelihoods; 0 turns it off.
     pub utility_weight: f64,
+    /// Which utility that is.
+    pub utility: UtilityChoice,
+    /// By how much a pair of strength 2 should win beyond a plain one, in logits; of strength s, (s − 1) times that.
+    pub margin: f64,
     /// Least number of linked answers to a question for the utility: for 2 and 3 all utilities have the same optimum.
     pub utility_answers: usize,
     /// P(closed-ended) is kept within these bounds.
@@ -67,6 +121,8 @@ pub struct RewardConfig {
     pub tokens_per_pass: usize,
     /// Events after which an event counts half in the recent prequential figures.
     pub half_life: u32,
+    /// Who is believed how much.
+    pub reliability: ReliabilityConfig,
 }
 
 impl Default for RewardConfig {
@@ -81,12 +137,15 @@ impl Default for RewardConfig {
             max_grad_norm: 1.0,
             centring: 0.01,
             utility_weight: 0.3,
+            utility: UtilityChoice::default(),
+            margin: 0.5,
             utility_answers: 4,
             closedness_clip: (0.05, 0.95),
             default_closedness: 0.5,
             batch_size: 8,
             tokens_per_pass: 2048,
             half_life: 200,
+            reliability: ReliabilityConfig::default(),
         }
     }
 }
@@ -101,6 +160,7 @@ impl RewardConfig {
             ("threshold_learning_rate", self.threshold_learning_rate),
             ("centring", self.centring),
             ("utility_weight", self.utility_weight),
+            ("margin", self.margin),
         ];
         if let Some((field, value)) = not_negative.into_iter().find(|(_, v)| !(v.is_finite() && *v >= 0.0)) {
             return fail(field, value.to_string(), "give a finite number that is not negative");
@@ -108,6 +168,8 @@ impl RewardConfig {
         if self.max_grad_norm.is_nan() || self.max_grad_norm <= 0.0 {
             return fail("max_grad_norm", self.max_grad_norm.to_string(), "give a number above 0");
         }
+        self.utility.validate()?;
+        self.reliability.validate()?;
         let (low, high) = self.closedness_clip;
         if !(low > 0.0 && low <= high && high < 1.0) {
             return fail(

@@ -28,7 +28,7 @@ pub(super) fn foretell(kind: &'static str, said: &Said, logits: &[f64], threshol
             let log_mean = outcomes.iter().map(|outcome| outcome.probability.ln() * weight).sum::<f64>();
             let right = outcomes.iter().filter(|outcome| outcome.probability > 0.5).count();
             let correct = Some(2 * right > pairs.len());
-            Prequential { kind, probability: log_mean.exp(), correct, outcomes }
+            Prequential { kind, probability: log_mean.exp(), correct, outcomes, ..Default::default() }
         }
         Said::Grade { answer, shares, position } => {
             let levels = level_probabilities(logits[*answer], &thresholds.grades);
@@ -50,7 +50,7 @@ pub(super) fn foretell(kind: &'static str, said: &Said, logits: &[f64], threshol
 fn two_way(kind: &'static str, probability: f64, up: f64, said: Option<bool>) -> Prequential {
     let given = said.map(|said| if said { up } else { 1.0 - up });
     let outcomes = given.map(|probability| Outcome { probability, weight: 1.0 }).into_iter().collect();
-    Prequential { kind, probability, correct: given.map(|given| given > 0.5), outcomes }
+    Prequential { kind, probability, correct: given.map(|given| given > 0.5), outcomes, ..Default::default() }
 }
 
 fn level_probabilities(score: f64, thresholds: &[f64]) -> Vec<f64> {

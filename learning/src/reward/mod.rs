@@ -11,6 +11,7 @@ mod model;
 pub mod normalise;
 mod objective;
 pub mod openness;
+pub mod reliability;
 mod terms;
 mod update;
 
@@ -20,7 +21,8 @@ mod fixtures;
 mod tests;
 
 pub use calibration::{Outcome, Prequential, PrequentialStats, Summary};
-pub use config::{HeadStart, Readout, RewardConfig};
+pub use config::{HeadStart, Readout, RewardConfig, UtilityChoice};
 pub use normalise::Normalisation;
-pub use terms::RewardExample;
+pub use reliability::{AnnotatorReport, ReliabilityConfig, Standing};
+pub use terms::{RewardExample, edited_id};
 pub use update::{RewardLearner, RewardReport, RewardScore};

@@ -139,6 +139,23 @@ impl RewardModel {
         Ok(())
     }
 
+    /// `[D]` mean trunk state of the prompt's tokens with a root mean square of 1.
+    pub(super) fn prompt_features(&self, rollout: &Rollout) -> Result<Vec<f32>, LearningError> {
+        let _guard = tch::no_grad_guard();
+        let tokens = rollout.prompt.tokens.len() as i64;
+        if tokens == 0 {
+            let what = format!("the prompt of answer {}", rollout.id);
+            return Err(LearningError::input(what, "has no tokens; leave it out"));
+        }
+        let states = match rollout.trunk {
+            TrunkStates::Present { .. } => self.states(&[rollout])?,
+            TrunkStates::Absent => trunk_states(&self.trunk, &[rollout.prompt.tokens.clone()]),
+        };
+        let mean = states.get(0).narrow(0, 0, tokens).mean_dim(0, false, Kind::Float);
+        let size = (mean.square().mean(Kind::Float) + 1e-12).sqrt();
+        Ok(Vec::<f32>::try_from((mean / size).to_device(Device::Cpu))?)
+    }
+
     /// `[B, T, D]`, right-padded with zeros; recomputed where a rollout has none.
     fn states(&self, rows: &[&Rollout]) -> Result<Tensor, LearningError> {
         if let Some(row) = rows.iter().find(|row| length(row) == 0) {

@@ -24,6 +24,14 @@ pub struct RewardExample {
     pub feedback: Feedback,
     /// P(the question is closed-ended), as it was when the event was taken up.
     pub closedness: f64,
+    /// For [`FeedbackKind::Steps`]: the answer's tokens up to and with the end of each line, rising. Else empty.
+    pub lines: Vec<usize>,
+}
+
+/// The id under which [`RewardExample::answers`] holds the edited text of the [`FeedbackKind::Edit`] at journal sequence
+/// `seq`. Answers are counted from 0, so an id with the highest bit set names no answer.
+pub fn edited_id(seq: u64) -> AnswerId {
+    (1 << 63) | seq
 }
 
 /// What one event says, by indices into the batch's answers.
@@ -90,7 +98,7 @@ impl<'a> Terms<'a> {
                 let pairs: Vec<WeightedPair> = pairs_of_ranks(&ranks).into_iter().map(of).collect();
                 (!pairs.is_empty()).then_some(Said::Order { pairs })
             }
-            FeedbackKind::Edit { .. } | FeedbackKind::Retract { .. } => None,
+            FeedbackKind::Edit { .. } | FeedbackKind::Steps { .. } | FeedbackKind::Retract { .. } => None,
         })
     }
 

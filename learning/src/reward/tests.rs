@@ -70,7 +70,7 @@ fn ratings(population: &[Annotator], count: usize, seed: u64) -> Vec<RewardExamp
         let member = &population[number % population.len()];
         let task = RatingTask { question: &asked, answers: answers.iter().map(view).collect(), number: number as u64 };
         let feedback = member.rate(&task, 0, &mut member.task_stream(number as u64))?;
-        Some(RewardExample { seq: number as u64, answers, feedback, closedness: 0.5 })
+        Some(RewardExample { seq: number as u64, answers, feedback, closedness: 0.5, lines: Vec::new() })
     };
     (0..count).filter_map(rate).collect()
 }
@@ -333,7 +333,7 @@ fn learning_lowers_the_loss_of_each_kind_and_kinds_that_say_nothing_are_left_out
     let answers: Vec<Rollout> = (0..4).map(|id| answer(id, &asked, &mut stream)).collect();
     let example = |kind: FeedbackKind| {
         let feedback = Feedback { id: "f".into(), annotator: "a".into(), at: 0, kind };
-        RewardExample { seq: 1, answers: answers.clone(), feedback, closedness: 0.5 }
+        RewardExample { seq: 1, answers: answers.clone(), feedback, closedness: 0.5, lines: Vec::new() }
     };
     let kinds = [
         FeedbackKind::Stars { answer: 0, stars: 5 },

@@ -15,6 +15,7 @@ use super::losses::ordinal::{even_thresholds, rising_thresholds};
 use super::model::{RewardModel, is_head};
 use super::normalise::Normalisation;
 use super::objective::{Loss, batch_loss};
+use super::reliability::{AnnotatorReport, Heard, People};
 use super::terms::{LEVELS, RewardExample, Said, Terms};
 use crate::error::LearningError;
 use crate::optimiser::AdamW;
@@ -69,6 +70,7 @@ pub struct RewardLearner {
     scale: AdamW,
     normalisation: Normalisation,
     stats: PrequentialStats,
+    people: People,
     version: RewardVersion,
     skipped: u64,
     skipped_in_a_row: u32,
@@ -90,6 +92,7 @@ impl RewardLearner {
             head: AdamW::new(head, config.adam),
             scale: AdamW::new(clones(&thresholds), config.adam),
             stats: PrequentialStats::new(config.half_life),
+            people: People::new(config.reliability.clone()),
             normalisation: Normalisation::default(),
             version: 0,
             skipped: 0,
@@ -146,6 +149,17 @@ impl RewardLearner {
         Ok(features)
     }
 
+    /// `[D]` mean trunk state over the prompt's tokens, scaled to a root mean square of 1: what a gate on questions
+    /// reads. The trunk is frozen, so a question's features never change. An empty prompt is an error.
+    pub fn prompt_features(&self, rollout: &Rollout) -> Result<Vec<f32>, LearningError> {
+        self.model.prompt_features(rollout)
+    }
+
+    /// What is known of each annotator, by name.
+    pub fn annotators(&self) -> Vec<AnnotatorReport> {
+        self.people.report()
+    }
+
     /// What is expected of the event; `None` where it says nothing about a score. Changes nothing.
     pub fn predict(&self, event: &RewardExample) -> Result<Option<Prequential>, LearningError> {
         Ok(self.predict_all(std::slice::from_ref(event))?.remove(0))
@@ -157,7 +171,10 @@ impl RewardLearner {
         let logits = self.raw_scores(&terms.answers)?;
         let thresholds = self.current_thresholds()?;
         let expect = |(event, said): (&RewardExample, &Option<Said>)| {
-            said.as_ref().map(|said| foretell(event.feedback.kind_name(), said, &logits, &thresholds))
+            said.as_ref().map(|said| {
+                let expected = foretell(event.feedback.kind_name(), said, &logits, &thresholds);
+                Prequential { heard: Heard::of(event), ..expected }
+            })
         };
         Ok(events.iter().zip(&terms.said).map(expect).collect())
     }
@@ -165,6 +182,8 @@ impl RewardLearner {
     /// Counts a prediction in [`RewardLearner::stats`]: once an event, before learning from it.
     pub fn record(&mut self, prediction: &Prequential) {
         self.stats.add(prediction);
+        let (choices, right) = prediction.choices();
+        self.people.hear(&prediction.heard, prediction.probability, choices, right);
     }
 
     /// Sets gain and bias so that these answers have scores of mean 0 and variance 1.
@@ -292,6 +311,7 @@ impl RewardLearner {
         put_f64(&mut scalars, "bias", self.normalisation.bias);
         let stats = serde_json::to_value(&self.stats).expect("whole numbers under string keys are valid JSON");
         scalars.insert("stats".into(), stats);
+        scalars.insert("annotators".into(), self.people.saved());
         LearnerState { tensors, scalars: Value::Object(scalars) }
     }
 
@@ -304,6 +324,8 @@ impl RewardLearner {
         let normalisation = Normalisation { gain: get_f64(scalars, "gain")?, bias: get_f64(scalars, "bias")? };
         let stats = serde_json::from_value(scalars.get("stats").cloned().unwrap_or_default());
         let stats = stats.map_err(|error| LearningError::state("stats", error.to_string()))?;
+        let saved = scalars.get("annotators").unwrap_or(&Value::Null);
+        let people = People::restored(saved, self.config.reliability.clone())?;
         check_tensors(&self.model.parameters(), &of("model."))?;
         check_tensors(&self.thresholds, &of("thresholds."))?;
         for (prefix, optimiser) in self.optimisers() {
@@ -315,7 +337,7 @@ impl RewardLearner {
         self.head.load_state(&of(HEAD))?;
         self.scale.load_state(&of(SCALE))?;
         (self.version, self.skipped, self.skipped_in_a_row) = (version, skipped, in_a_row);
-        (self.normalisation, self.stats) = (normalisation, stats);
+        (self.normalisation, self.stats, self.people) = (normalisation, stats, people);
         Ok(())
     }
 

@@ -11,6 +11,9 @@ const MAX_RANKED: usize = 64;
 /// Longest edit or reason, in bytes.
 const MAX_TEXT_BYTES: usize = 32 * 1024;
 
+/// Most lines that one event marks.
+const MAX_MARKS: usize = 64;
+
 /// One event of human (or simulated) feedback.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Feedback {
@@ -83,6 +86,13 @@ pub enum FeedbackKind {
         /// Why.
         reason: String,
     },
+    /// Which lines of an answer are right: one mark a line, in order (labels of a process reward).
+    Steps {
+        /// The answer whose lines are marked.
+        answer: AnswerId,
+        /// `true` is right, `false` is wrong, `null` is no opinion; lines after the last mark have none.
+        marks: Vec<Option<bool>>,
+    },
     /// Takes back an earlier event of the same annotator.
     Retract {
         /// Id of the event that is taken back.
@@ -114,7 +124,8 @@ impl Feedback {
             | FeedbackKind::Thumb { answer, .. }
             | FeedbackKind::Score { answer, .. }
             | FeedbackKind::Edit { answer, .. }
-            | FeedbackKind::Flag { answer, .. } => vec![*answer],
+            | FeedbackKind::Flag { answer, .. }
+            | FeedbackKind::Steps { answer, .. } => vec![*answer],
             FeedbackKind::Pair { better, worse, .. } => vec![*better, *worse],
             FeedbackKind::Ranking { levels } => levels.iter().flatten().copied().collect(),
             FeedbackKind::Retract { .. } => Vec::new(),
@@ -131,6 +142,7 @@ impl Feedback {
             FeedbackKind::Ranking { .. } => "ranking",
             FeedbackKind::Edit { .. } => "edit",
             FeedbackKind::Flag { .. } => "flag",
+            FeedbackKind::Steps { .. } => "steps",
             FeedbackKind::Retract { .. } => "retract",
         }
     }
@@ -162,6 +174,12 @@ impl Feedback {
             }
             FeedbackKind::Flag { reason, .. } if reason.len() > MAX_TEXT_BYTES => {
                 fail("reason", format!("{} bytes long", reason.len()), "give at most 32768 bytes")
+            }
+            FeedbackKind::Steps { marks, .. } if marks.is_empty() || marks.len() > MAX_MARKS => {
+                fail("marks", format!("{} marks long", marks.len()), "mark 1 to 64 lines")
+            }
+            FeedbackKind::Steps { marks, .. } if marks.iter().all(Option::is_none) => {
+                fail("marks", "without an opinion".into(), "mark at least one line true or false")
             }
             FeedbackKind::Retract { feedback } => check_id("feedback", feedback),
             _ => Ok(()),
@@ -212,6 +230,9 @@ mod tests {
         check(FeedbackKind::Pair { better: 1, worse: 2, strength: f64::INFINITY }, Some("strength"));
         check(FeedbackKind::Ranking { levels: vec![vec![1], vec![2, 1]] }, Some("levels"));
         check(FeedbackKind::Ranking { levels: vec![vec![1], vec![2, 3]] }, None);
+        check(FeedbackKind::Steps { answer: 1, marks: vec![None, Some(false)] }, None);
+        check(FeedbackKind::Steps { answer: 1, marks: vec![None] }, Some("marks"));
+        check(FeedbackKind::Steps { answer: 1, marks: vec![Some(true); 65] }, Some("marks"));
         check(FeedbackKind::Retract { feedback: "a\u{0}".into() }, Some("feedback"));
     }
 

@@ -189,6 +189,7 @@ fn ranking(seq: u64, group: &[ScoredRollout]) -> RewardExample {
         answers: group.iter().map(|scored| scored.rollout.clone()).collect(),
         feedback,
         closedness: 0.5,
+        lines: Vec::new(),
     }
 }
 

@@ -1,0 +1,232 @@
+//! All annotators: who is heard, how much each is believed, and what is saved of it.
+//!
+//! Invariant: at most `most_annotators` are kept; a restored state goes on bit for bit.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::config::ReliabilityConfig;
+use super::gold::{Gold, Judgements};
+use super::person::{PARAMETERS, Person};
+use super::report::{AnnotatorReport, Standing};
+use super::share::most_weight;
+use crate::error::LearningError;
+use crate::stages::AnswerId;
+use crate::state::{get_f64, get_u64, put_f64};
+
+/// η of a pinned annotator: nearly always right, so that a slip of the hand is no catastrophe.
+const PINNED_ETA: f64 = 0.99;
+/// η of everybody where reliability is not learned: the mixture is then the plain likelihood.
+const CERTAIN: f64 = 1.0;
+/// η of an inverted annotator is not below this: proof is never that sure.
+const LEAST_ETA: f64 = 0.05;
+/// Events before an annotator is no longer called new.
+const NEW_UNTIL: u64 = 10;
+/// Below this reliability, or this temperature, an annotator is called noisy.
+const NOISY: (f64, f64) = (0.75, 0.6);
+/// Weight of the others against the pinned ones while the model foretells the pinned ones wrongly.
+const UNDER_SUSPICION: f64 = 0.5;
+
+/// How one annotator is listened to at the moment.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(in crate::reward) struct Voice {
+    /// Logit η, log β, c as they are.
+    pub(in crate::reward) parameters: [f64; PARAMETERS],
+    /// η as scores learn by it; at most 0.5 only for the ignored (exactly 0.5) and the inverted (below).
+    pub(in crate::reward) eta_in_use: f64,
+    /// η as events are foretold by it.
+    pub(in crate::reward) eta: f64,
+    /// Weight of an event, in `[0, 1]`.
+    pub(in crate::reward) weight: f64,
+    /// Whether the parameters are learned.
+    pub(in crate::reward) learned: bool,
+}
+
+/// One event as the annotators' record keeps it: once, before learning from it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(in crate::reward) struct Heard {
+    /// Who said it.
+    pub(in crate::reward) annotator: String,
+    /// Choices made in it.
+    pub(in crate::reward) choices: f64,
+    /// What gold can confirm of it.
+    pub(in crate::reward) judgements: Judgements,
+}
+
+/// The annotators, gold, and the check of the model against the pinned ones.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::reward) struct People {
+    config: ReliabilityConfig,
+    known: BTreeMap<String, Person>,
+    gold: Gold,
+    /// Events of anybody so far.
+    clock: u64,
+    /// Recent two-way choices of pinned annotators that were foretold rightly and wrongly.
+    pinned_foretold: [f64; 2],
+}
+
+impl People {
+    pub(in crate::reward) fn new(config: ReliabilityConfig) -> Self {
+        Self { config, known: BTreeMap::new(), gold: Gold::default(), clock: 0, pinned_foretold: [0.0; 2] }
+    }
+
+    fn is_pinned(&self, annotator: &str) -> bool {
+        self.config.pinned.iter().any(|name| name == annotator)
+    }
+
+    /// Counts an event: `probability` was given to it, `right` of `choices` weight of its two-way choices were foretold
+    /// rightly.
+    pub(in crate::reward) fn hear(&mut self, heard: &Heard, probability: f64, choices: f64, right: f64) {
+        let (pinned, agreement) = (self.is_pinned(&heard.annotator), self.gold.agreement(&heard.judgements));
+        let (half_life, memory) = (self.config.half_life, self.config.memory);
+        self.clock += 1;
+        self.make_room(&heard.annotator);
+        let person = self.known.entry(heard.annotator.clone()).or_default();
+        person.hear(self.clock, half_life, heard.choices);
+        person.foretold(choices, right, -probability.max(1e-12).ln());
+        if pinned {
+            let fade = 1.0 - 1.0 / f64::from(memory);
+            self.pinned_foretold.iter_mut().for_each(|sum| *sum *= fade);
+            self.pinned_foretold[0] += right;
+            self.pinned_foretold[1] += choices - right;
+            self.gold.add(&heard.judgements, self.config.most_gold);
+        } else if let Some(agreement) = agreement {
+            person.checked(agreement, memory);
+        }
+    }
+
+    /// The one not heard for longest goes back to the prior when somebody new comes to a full house.
+    fn make_room(&mut self, newcomer: &str) {
+        while self.known.len() >= self.config.most_annotators && !self.known.contains_key(newcomer) {
+            let oldest = self.known.iter().min_by_key(|(_, person)| person.heard_at).map(|(name, _)| name.clone());
+            let Some(oldest) = oldest else { return };
+            self.known.remove(&oldest);
+        }
+    }
+
+    /// How each of `names` is listened to, in order.
+    pub(in crate::reward) fn voices(&self, names: &[&str]) -> Vec<Voice> {
+        if !self.config.learn {
+            let plain =
+                Voice { parameters: [0.0; PARAMETERS], eta_in_use: CERTAIN, eta: CERTAIN, weight: 1.0, learned: false };
+            return vec![plain; names.len()];
+        }
+        let limits = self.limits();
+        let fresh = Person::default();
+        names.iter().map(|name| self.voice(name, self.known.get(*name).unwrap_or(&fresh), limits)).collect()
+    }
+
+    /// The most that one annotator's recent choices may weigh, and the factor for all who are not pinned.
+    fn limits(&self) -> (f64, f64) {
+        let recent = |person: &Person| person.recent(self.clock, self.config.half_life);
+        let amounts: Vec<f64> = self.known.values().map(recent).filter(|amount| *amount >= 0.01).collect();
+        let total: f64 = amounts.iter().sum();
+        let most = most_weight(amounts, self.config.most_share, self.config.free_events);
+        let pinned: f64 = self.config.pinned.iter().filter_map(|name| self.known.get(name)).map(recent).sum();
+        let [right, wrong] = self.pinned_foretold;
+        let others = total - pinned;
+        if pinned > 0.0 && right <= wrong && others > 0.0 {
+            // A model that contradicts the pinned ones has learned from people who do: those must not win by number.
+            return (most, (UNDER_SUSPICION * pinned / others).min(1.0));
+        }
+        (most, 1.0)
+    }
+
+    fn voice(&self, name: &str, person: &Person, (most, others): (f64, f64)) -> Voice {
+        if self.is_pinned(name) {
+            let parameters = [(PINNED_ETA / (1.0 - PINNED_ETA)).ln(), 0.0, 0.0];
+            return Voice { parameters, eta_in_use: PINNED_ETA, eta: PINNED_ETA, weight: 1.0, learned: false };
+        }
+        let eta = person.eta();
+        let reversed = eta < 0.5 && person.gold[1] > person.gold[0] && person.surely_reversed() > self.config.proof;
+        let eta_in_use = if reversed { eta.max(LEAST_ETA) } else { eta.max(0.5) };
+        let recent = person.recent(self.clock, self.config.half_life);
+        let weight = others * if recent > most { most / recent } else { 1.0 };
+        Voice { parameters: person.parameters, eta_in_use, eta, weight, learned: true }
+    }
+
+    #[allow(dead_code)]
+    /// One step of an annotator's parameters; `squares` are summed by event as `gradient` is.
+    pub(in crate::reward) fn step(
+        &mut self,
+        annotator: &str,
+        events: f64,
+        gradient: [f64; PARAMETERS],
+        squares: [f64; PARAMETERS],
+    ) {
+        let (memory, after) = (self.config.memory, self.config.temperature_after);
+        self.make_room(annotator);
+        let person = self.known.entry(annotator.to_owned()).or_insert_with(|| Person::first_heard(self.clock));
+        person.step(events, gradient, squares, memory, after);
+    }
+
+    /// Everybody's report, by name.
+    pub(in crate::reward) fn report(&self) -> Vec<AnnotatorReport> {
+        let names: Vec<&str> = self.known.keys().map(String::as_str).collect();
+        let voices = self.voices(&names);
+        let of = |((name, person), voice): ((&String, &Person), Voice)| {
+            let (accuracy, log_loss) = person.record();
+            AnnotatorReport {
+                annotator: name.clone(),
+                events: person.events,
+                eta: voice.eta,
+                eta_in_use: voice.eta_in_use,
+                temperature: voice.parameters[1].exp(),
+                shift: voice.parameters[2],
+                weight: voice.weight,
+                gold_right: person.gold[0],
+                gold_wrong: person.gold[1],
+                standing: self.standing(name, person, &voice),
+                accuracy,
+                log_loss,
+            }
+        };
+        self.known.iter().zip(voices).map(of).collect()
+    }
+
+    fn standing(&self, name: &str, person: &Person, voice: &Voice) -> Standing {
+        match voice {
+            _ if self.is_pinned(name) => Standing::Pinned,
+            voice if voice.eta_in_use < 0.5 => Standing::Inverted,
+            voice if voice.eta_in_use == 0.5 => Standing::Ignored,
+            _ if person.events < NEW_UNTIL => Standing::New,
+            voice if voice.eta < NOISY.0 || voice.parameters[1].exp() < NOISY.1 => Standing::Noisy,
+            _ => Standing::Trusted,
+        }
+    }
+
+    /// Everything that a restart needs; numbers as bits.
+    pub(in crate::reward) fn saved(&self) -> Value {
+        let people: Map<String, Value> =
+            self.known.iter().map(|(name, person)| (name.clone(), person.saved())).collect();
+        let mut saved = Map::new();
+        saved.insert("people".into(), Value::Object(people));
+        saved.insert("gold".into(), json!(self.gold.saved()));
+        saved.insert("clock".into(), self.clock.into());
+        put_f64(&mut saved, "pinned_right", self.pinned_foretold[0]);
+        put_f64(&mut saved, "pinned_wrong", self.pinned_foretold[1]);
+        Value::Object(saved)
+    }
+
+    /// The annotators that [`People::saved`] wrote.
+    pub(in crate::reward) fn restored(saved: &Value, config: ReliabilityConfig) -> Result<Self, LearningError> {
+        let problem = || LearningError::state("annotators", "are missing or not as they were saved");
+        let people = saved.get("people").and_then(Value::as_object).ok_or_else(problem)?;
+        let known = people
+            .iter()
+            .map(|(name, person)| Some((name.clone(), Person::restored(person)?)))
+            .collect::<Option<BTreeMap<_, _>>>()
+            .ok_or_else(problem)?;
+        let gold: Vec<(AnswerId, AnswerId, bool)> =
+            serde_json::from_value(saved["gold"].clone()).map_err(|_| problem())?;
+        let pinned_foretold = [get_f64(saved, "pinned_right")?, get_f64(saved, "pinned_wrong")?];
+        Ok(Self { config, known, gold: Gold::restored(gold), clock: get_u64(saved, "clock")?, pinned_foretold })
+    }
+}
+
+/// The report of the annotators in a saved learner's scalars ([`crate::LearnerState::scalars`]), by name.
+pub fn annotators_of(scalars: &Value, config: &ReliabilityConfig) -> Result<Vec<AnnotatorReport>, LearningError> {
+    let saved = scalars.get("annotators").ok_or_else(|| LearningError::state("annotators", "are missing"))?;
+    Ok(People::restored(saved, config.clone())?.report())
+}
