@@ -10,6 +10,7 @@ pub mod config;
 pub mod cuda;
 pub mod evaluation;
 pub mod gateway;
+pub mod plot;
 pub mod resources;
 pub mod sources;
 pub mod speaker;

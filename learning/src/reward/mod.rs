@@ -4,6 +4,7 @@
 //! before it is learned from.
 
 pub mod calibration;
+pub mod collapse;
 mod config;
 mod foretell;
 pub mod losses;
