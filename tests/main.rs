@@ -2,5 +2,6 @@
 
 mod learning;
 mod program;
+mod reward_fixtures;
 mod stack_exchange;
 mod tidy;

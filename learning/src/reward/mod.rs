@@ -13,11 +13,10 @@ pub mod normalise;
 mod objective;
 pub mod openness;
 pub mod reliability;
+pub mod replay;
 mod terms;
 mod update;
 
-#[cfg(test)]
-mod fixtures;
 #[cfg(test)]
 mod tests;
 
