@@ -4,7 +4,7 @@
 //! answers to one question resemble each other.
 
 use indicatif::ProgressBar;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use understudy_learning::gold::{Taste, Types, worth_by_type};
 use understudy_learning::stages::Question;
 use understudy_model::{Finish, Output, Request};
@@ -13,7 +13,7 @@ use crate::config::Generation;
 use crate::speaker::{Speaker, answer_all, engine_config, sampling};
 
 /// A mean with its standard error.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
     /// The mean.
     pub mean: f64,
@@ -83,6 +83,51 @@ pub struct Plan<'a> {
     pub examples: usize,
 }
 
+/// A question and what was answered.
+#[derive(Debug, Clone)]
+pub struct Answers {
+    /// What was asked.
+    pub question: Question,
+    /// `[P]` the tokens before the answers.
+    pub prompt: Vec<i64>,
+    /// The answers.
+    pub outputs: Vec<Output>,
+}
+
+impl Answers {
+    /// Each answer's text, and whether it ended by itself.
+    pub fn said(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.outputs.iter().map(|output| (output.text.as_str(), finished(output)))
+    }
+}
+
+fn finished(output: &Output) -> bool {
+    output.finish == Finish::EndOfSequence
+}
+
+/// Asks `speaker` every question `samples` times; `progress` counts the answers.
+pub fn ask(
+    speaker: &Speaker,
+    questions: &[Question],
+    generation: &Generation,
+    samples: usize,
+    seed: u64,
+    progress: &ProgressBar,
+) -> anyhow::Result<Vec<Answers>> {
+    let limit = generation.max_context - generation.max_tokens;
+    let mut requests = Vec::with_capacity(questions.len());
+    for (at, question) in questions.iter().enumerate() {
+        let prompt = speaker.prompt(&generation.system, question, limit)?;
+        let params = sampling(generation, seed.wrapping_mul(1_000_003).wrapping_add(at as u64));
+        requests.push(Request { id: at as u64, prompt, samples, params, capture_trunk: false });
+    }
+    let prompts: Vec<Vec<i64>> = requests.iter().map(|request| request.prompt.clone()).collect();
+    let mut engine = speaker.engine(engine_config(generation));
+    let answers = answer_all(&mut engine, requests, |_| progress.inc(1))?;
+    let asked = questions.iter().zip(prompts).zip(answers);
+    Ok(asked.map(|((question, prompt), outputs)| Answers { question: question.clone(), prompt, outputs }).collect())
+}
+
 /// Asks `speaker` every question and judges the answers.
 pub fn evaluate(
     speaker: &Speaker,
@@ -90,34 +135,23 @@ pub fn evaluate(
     plan: Plan<'_>,
     progress: &ProgressBar,
 ) -> anyhow::Result<Evaluation> {
-    let generation = plan.generation;
-    let limit = generation.max_context - generation.max_tokens;
-    let mut requests = Vec::with_capacity(questions.len());
-    for (at, question) in questions.iter().enumerate() {
-        let prompt = speaker.prompt(&generation.system, question, limit)?;
-        let params = sampling(generation, plan.seed.wrapping_mul(1_000_003).wrapping_add(at as u64));
-        requests.push(Request { id: at as u64, prompt, samples: plan.samples, params, capture_trunk: false });
-    }
-    let mut engine = speaker.engine(engine_config(generation));
-    let answers = answer_all(&mut engine, requests, |_| progress.inc(1))?;
-    let finished = |output: &Output| output.finish == Finish::EndOfSequence;
+    let answers = ask(speaker, questions, plan.generation, plan.samples, plan.seed, progress)?;
     let judged = |question: &Question, output: &Output| {
         worth_by_type(plan.taste, &plan.types, question, &output.text, finished(output))
     };
-    let by_question: Vec<f64> = questions
+    let by_question: Vec<f64> = answers
         .iter()
-        .zip(&answers)
-        .map(|(question, outputs)| {
-            outputs.iter().map(|output| judged(question, output)).sum::<f64>() / outputs.len().max(1) as f64
+        .map(|asked| {
+            let sum: f64 = asked.outputs.iter().map(|output| judged(&asked.question, output)).sum();
+            sum / asked.outputs.len().max(1) as f64
         })
         .collect();
-    let all: Vec<&Output> = answers.iter().flatten().collect();
+    let all: Vec<&Output> = answers.iter().flat_map(|asked| &asked.outputs).collect();
     let words: Vec<f64> = all.iter().map(|output| output.text.split_whitespace().count() as f64).collect();
-    let examples = questions
+    let examples = answers
         .iter()
-        .zip(&answers)
         .take(plan.examples)
-        .filter_map(|(question, outputs)| Some((question, outputs.first()?)))
+        .filter_map(|asked| Some((&asked.question, asked.outputs.first()?)))
         .map(|(question, output)| Example {
             id: question.id.clone(),
             question: question.title.clone(),

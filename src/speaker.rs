@@ -158,7 +158,8 @@ impl Speaker {
         }
     }
 
-    fn take_policy(&mut self, checkpoint: &Checkpoint) -> Result<(), Failure> {
+    /// Speaks with a checkpoint's policy from now on.
+    pub fn take_policy(&mut self, checkpoint: &Checkpoint) -> Result<(), Failure> {
         let broken = |what: String| {
             let path = checkpoint.path.display();
             Failure::Failed(anyhow::anyhow!(

@@ -217,3 +217,71 @@ fn checkpoints(folder: &Path, command: &str) -> Vec<Value> {
         understudy().args(["checkpoints", command, "--json", "--data-dir", text(&data)]).output().expect("it runs");
     serde_json::from_slice(&output.stdout).expect("a list")
 }
+
+/// A whole comparison on a tiny model: its report.
+fn compare(folder: &Path, model: &str, out: &str) -> Value {
+    let settings = [
+        "model.trainable_layers=1",
+        "generation.max_tokens=12",
+        "generation.max_context=400",
+        "generation.samples_per_prompt=4",
+        "ppo.batch_size=4",
+        "ppo.minibatch_size=4",
+        "annotators.speed=1000",
+        "annotators.awake_hours=24",
+    ];
+    let path = folder.join(out);
+    let mut command = understudy();
+    command.args(["simulate", "--compare-utilities", "--seeds", "2", "--updates", "2", "--answers", "4"]);
+    command.args(["--model", model, "--data-dir", text(&folder.join("data")), "--out", text(&path)]);
+    command.args(["--svg", text(&folder.join("picture.svg"))]);
+    settings.iter().for_each(|setting| {
+        command.args(["--set", setting]);
+    });
+    let output = command.output().expect("the binary runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("prompt_aware") && said.contains("best-of-n regret"), "{said}");
+    let data = folder.join("data");
+    assert!(folder.join("picture.svg").exists(), "the picture is drawn");
+    let left = std::fs::read_dir(&data).map_or(0, |entries| entries.count());
+    assert_eq!(left, 0, "a comparison leaves no data behind");
+    serde_json::from_str(&std::fs::read_to_string(path).expect("the report")).expect("JSON")
+}
+
+#[test]
+fn utilities_are_compared_on_the_same_people_and_questions() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = tiny(folder.path());
+    let report = compare(folder.path(), &model, "first.json");
+    let runs = report["runs"].as_array().expect("runs");
+    let done: Vec<(u64, &str)> =
+        runs.iter().map(|run| (run["seed"].as_u64().expect("a seed"), run["arm"].as_str().expect("an arm"))).collect();
+    let arms = ["common", "prompt_aware", "declared"];
+    assert_eq!(done, (0..2).flat_map(|seed| arms.map(|arm| (seed, arm))).collect::<Vec<_>>());
+    for run in runs {
+        assert!(run["updates"].as_u64() >= Some(2) && run["ratings"].as_u64() > Some(0), "{run}");
+        for group in ["open", "closed", "all"] {
+            for figure in ["base", "policy", "gain", "regret", "regret_of_chance"] {
+                let value = run["figures"][group][figure].as_f64();
+                assert!(value.is_some_and(f64::is_finite), "{group} {figure}: {run}");
+            }
+        }
+        let first = runs.iter().find(|other| other["seed"] == run["seed"]).expect("itself at least");
+        assert_eq!(run["figures"]["all"]["base"], first["figures"]["all"]["base"], "one base for all arms of a seed");
+    }
+    let gain = |row: &&Value| row["measure"] == "gain" && row["group"] == "closed" && row["arm"] == "declared";
+    let rows = report["summary"].as_array().expect("a summary");
+    let gain = rows.iter().find(gain).expect("every arm is summarised");
+    assert!(gain["less_common"]["mean"].as_f64().is_some_and(f64::is_finite), "{gain}");
+
+    let again = compare(folder.path(), &model, "second.json");
+    for same in ["plan", "usual", "met"] {
+        assert_eq!(report[same], again[same], "{same}");
+    }
+    let base = |report: &Value| -> Vec<Value> {
+        report["runs"].as_array().expect("runs").iter().map(|run| run["figures"]["all"]["base"].clone()).collect()
+    };
+    assert_eq!(base(&report), base(&again), "the same questions, answers and qualities before learning");
+    assert_ne!(report["met"][0]["people"], report["met"][1]["people"], "each seed has people of its own");
+}

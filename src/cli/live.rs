@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use actix_rt::System;
 use metrics_exporter_prometheus::PrometheusHandle;
-use understudy_actors::daemon::{Daemon, DaemonHandle};
+use understudy_actors::daemon::{Daemon, DaemonHandle, DaemonParts};
 use understudy_actors::runtime::{self, Reason, Signals};
 
 use super::{Failure, Outcome};
@@ -63,12 +63,17 @@ where
     System::new().block_on(live(plan, parts, listener, name))
 }
 
-async fn live<W, F>(
-    plan: Plan<W>,
-    parts: understudy_actors::daemon::DaemonParts,
-    listener: Option<TcpListener>,
-    name: String,
-) -> Outcome
+/// The same without HTTP, from parts that are ready. May be called again and again.
+pub(super) fn run_parts<W, F>(plan: Plan<W>, parts: DaemonParts) -> Outcome
+where
+    W: FnOnce(Running) -> F,
+    F: Future<Output = String> + 'static,
+{
+    tch::set_num_threads(plan.config.threads.intra_op);
+    System::new().block_on(live(plan, parts, None, String::new()))
+}
+
+async fn live<W, F>(plan: Plan<W>, parts: DaemonParts, listener: Option<TcpListener>, name: String) -> Outcome
 where
     W: FnOnce(Running) -> F,
     F: Future<Output = String> + 'static,

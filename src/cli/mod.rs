@@ -6,6 +6,7 @@
 mod ask;
 mod bench;
 mod checkpoints;
+mod compare;
 mod config;
 mod demo;
 mod doctor;

@@ -14,13 +14,14 @@ use toml::Value;
 use understudy_actors::daemon::DaemonHandle;
 use understudy_actors::messages::LoopEvent;
 
+use super::compare::{self, ArmFlag};
 use super::live::{self, Plan, Running};
 use super::{Failure, Global, Outcome, progress_bar};
 use crate::evaluation::Estimate;
 use crate::telemetry;
 
 /// Noon of a Monday: the simulated people begin rested.
-const MONDAY_NOON_MS: i64 = 1_767_614_400_000;
+pub(super) const MONDAY_NOON_MS: i64 = 1_767_614_400_000;
 
 /// Flags of `simulate`.
 #[derive(Debug, Args)]
@@ -28,23 +29,47 @@ const MONDAY_NOON_MS: i64 = 1_767_614_400_000;
     after_help = "Writes one JSON line a policy update: time, versions, reward, KL, entropy, gold reward of the answers since the last
 one, the reward model's agreement. Started again on the same data directory, it goes on.
 
+With --compare-utilities it asks whether a prompt-aware reward makes a better policy. The whole loop is run for each seed and
+each arm: \"common\" (one utility for all questions), \"prompt_aware\" (the utility turns with how open-ended a question is, as
+estimated from ratings and the gate) and \"declared\" (the same, told by the questions' true types). Of the questions,
+annotators.closed_share have right and wrong answers and nothing between; people rate them so. At the end: quality of the
+policy's answers to held-out questions by type, and how well the reward model chooses among them. The people's scale
+(annotators.gold_mean, gold_spread) is measured on the base model's answers unless it is set.
+
 Examples:
   understudy simulate --updates 50 --out curve.jsonl
+  understudy simulate --compare-utilities --seeds 5 --updates 40 --out compare.json --svg compare.svg
   understudy simulate --minutes 30 --out curve.jsonl --set source.kind=stack_exchange --set source.path=Posts.xml"
 )]
 pub struct Flags {
-    /// End after so many policy updates
+    /// End (each run) after so many policy updates
     #[arg(long, default_value_t = 0)]
     updates: u64,
-    /// End after so many minutes
+    /// End (each run) after so many minutes
     #[arg(long, default_value_t = 0.0)]
     minutes: f64,
-    /// Where the curve goes; standard output when left out
+    /// Where the curve goes; standard output when left out. With --compare-utilities: where the report goes, as JSON;
+    /// it is written after each run, and started again with the same settings the comparison goes on from it
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Compare what policies come of a common and of a prompt-aware utility
+    #[arg(long)]
+    compare_utilities: bool,
+    /// Seeds of the comparison, from 0 on
+    #[arg(long, default_value_t = 5, requires = "compare_utilities")]
+    seeds: u64,
+    /// Only these arms of the comparison
+    #[arg(long, value_enum, value_delimiter = ',', requires = "compare_utilities")]
+    arms: Vec<ArmFlag>,
+    /// Answers to each held-out question of the comparison
+    #[arg(long, default_value_t = 8, requires = "compare_utilities")]
+    answers: usize,
+    /// Where the comparison's picture goes
+    #[arg(long, value_name = "FILE", requires = "compare_utilities")]
+    svg: Option<PathBuf>,
 }
 
-fn presets() -> [(&'static str, Value); 7] {
+pub(super) fn presets() -> [(&'static str, Value); 7] {
     [
         ("data.dir", Value::from("data/simulate")),
         ("source.kind", Value::from("sample")),
@@ -63,12 +88,16 @@ pub(super) fn run(global: &Global, flags: Flags) -> Outcome {
     if flags.updates == 0 && !(minutes.is_finite() && minutes > 0.0) {
         return Err(Failure::Usage("say how long: --updates N or --minutes M".to_owned()));
     }
+    let limit = (minutes > 0.0).then(|| Duration::from_secs_f64(minutes * 60.0));
+    if flags.compare_utilities {
+        let Flags { seeds, updates, arms, answers, out, svg, .. } = flags;
+        return compare::run(global, &compare::Settings { seeds, updates, limit, arms, answers, out, svg });
+    }
     let config = global.load_with("simulate", &presets())?.config;
     telemetry::start_logs(&config.log);
     let metrics = Some(telemetry::start_metrics()?);
     let out = output(flags.out.as_deref())?;
     let updates = flags.updates;
-    let limit = (minutes > 0.0).then(|| Duration::from_secs_f64(minutes * 60.0));
     live::run(Plan {
         config,
         http: false,
