@@ -7,6 +7,7 @@ pub mod calibration;
 pub mod collapse;
 mod config;
 mod foretell;
+mod likelihood;
 pub mod losses;
 mod model;
 pub mod normalise;
@@ -14,6 +15,7 @@ mod objective;
 pub mod openness;
 pub mod reliability;
 pub mod replay;
+mod said;
 mod terms;
 mod update;
 

@@ -1,18 +1,16 @@
 //! The loss of a mixed batch, as a function of its answers' logits.
 //!
-//! Invariant: every event enters as −log P(what was said); the utility and the centring are additions whose weights the
-//! configuration names.
+//! Invariant: every event enters as −log P(what was said) at its speaker's weight; the utility and the centring are
+//! additions whose weights the configuration names. An ignored speaker enters nowhere.
 
 use tch::{Kind, Tensor};
 
-use super::config::RewardConfig;
-use super::losses::bradley_terry::{BradleyTerry, bradley_terry_loss};
-use super::losses::ordinal::{cumulative_logit_nll, level_log_probabilities, rising_thresholds};
+use super::config::{RewardConfig, UtilityChoice};
+use super::likelihood::{Scale, Speakers, event_nll};
 use super::losses::prompt_aware::{Reduction, listwise_utility_loss};
-use super::losses::thumbs::thumbs_nll;
-use super::losses::utility::Dial;
-use super::losses::weak_order::{WeightedPair, pair_tensors};
-use super::terms::{LEVELS, Said, Terms};
+use super::losses::utility::{Dial, Utility};
+use super::reliability::{PARAMETERS, Voice};
+use super::said::{Linked, Statements};
 
 /// The parts of a batch's loss.
 pub(super) struct Loss {
@@ -22,29 +20,43 @@ pub(super) struct Loss {
     pub(super) utility_questions: usize,
 }
 
-/// Mean of the events' negative log-likelihoods + utility_weight · prompt-aware terms + centring.
+/// Mean of the events' negative log-likelihoods, each at its weight, + utility_weight · prompt-aware terms + centring.
+/// `voices` by annotator of the statements.
 pub(super) fn batch_loss(
-    terms: &Terms<'_>,
+    statements: &Statements,
     logits: &Tensor,
-    thresholds: &[(String, Tensor)],
+    scale: &Scale,
+    voices: &[Voice],
     config: &RewardConfig,
 ) -> Loss {
-    let events = terms.said.iter().flatten().count() as f64;
-    let likelihood = likelihood(terms, logits, thresholds) / events;
+    let speaking = statements.speaking();
+    let events = speaking.len() as f64;
+    let voice = |example: &usize| &voices[statements.by[*example]];
+    let numbers = |of: &dyn Fn(&Voice) -> f64| tensor(speaking.iter().map(|example| of(voice(example))), logits);
+    let speakers = Speakers {
+        eta: numbers(&|voice| voice.eta_in_use),
+        beta: numbers(&|voice| voice.parameters[1].exp()),
+        shift: numbers(&|voice| voice.parameters[2]),
+    };
+    let nll = event_nll(statements, logits, scale, &speakers, config.margin);
+    let likelihood = (nll * numbers(&Voice::influence)).sum(logits.kind()) / events;
     let linked = match config.utility_weight {
         0.0 => Vec::new(),
-        _ => terms.linked(config.utility_answers),
+        _ => {
+            let trust: Vec<f64> = (0..statements.said.len()).map(|example| voice(&example).trust()).collect();
+            statements.linked(config.utility_answers, &trust)
+        }
     };
-    let mut utility = Tensor::zeros([], (Kind::Float, logits.device()));
-    for (pairs, closedness) in &linked {
-        let dial = Dial::from_closedness(*closedness, config.closedness_clip);
-        utility += listwise_utility_loss(logits, pairs, |x| dial.value(x), Reduction::Mean);
+    let mut utility = Tensor::zeros([], (logits.kind(), logits.device()));
+    for Linked { pairs, closedness, trust } in &linked {
+        // The mean over the pairs alone would forget how far they are trusted.
+        utility += listwise_utility_loss(logits, pairs, |x| value(config, *closedness, x), Reduction::Mean) * *trust;
     }
-    let mut centring = Tensor::zeros([], (Kind::Float, logits.device()));
-    let questions = terms.by_question();
+    let mut centring = Tensor::zeros([], (logits.kind(), logits.device()));
+    let questions = statements.by_question();
     for places in &questions {
         let places = Tensor::from_slice(places).to_device(logits.device());
-        centring += logits.index_select(0, &places).mean(Kind::Float).square();
+        centring += logits.index_select(0, &places).mean(logits.kind()).square();
     }
     let total = &likelihood
         + &utility * (config.utility_weight / events)
@@ -57,43 +69,67 @@ pub(super) fn batch_loss(
     }
 }
 
-/// Sum over the events of −log P(what was said), each pair at its weight.
-fn likelihood(terms: &Terms<'_>, logits: &Tensor, thresholds: &[(String, Tensor)]) -> Tensor {
-    let device = logits.device();
-    let mut sum = Tensor::zeros([], (Kind::Float, device));
-    let mut pairs: Vec<WeightedPair> = Vec::new();
-    let (mut graded, mut shares) = (Vec::new(), Vec::new());
-    let (mut thumbed, mut ups) = (Vec::new(), Vec::new());
-    for said in terms.said.iter().flatten() {
-        match said {
-            Said::Order { pairs: order } => pairs.extend(order),
-            Said::Grade { answer, shares: own, .. } => {
-                graded.push(*answer as i64);
-                shares.extend(own.iter().map(|share| *share as f32));
-            }
-            Said::Thumb { answer, up } => {
-                thumbed.push(*answer as i64);
-                ups.push(if *up { 1f32 } else { 0.0 });
-            }
+/// U(x) of a question, scaled to U(1) − U(0) = 1, so that all utilities learn at like speed.
+fn value(config: &RewardConfig, closedness: f64, x: &Tensor) -> Tensor {
+    let scaled = |utility: Utility| utility.value(x) / (utility.value_f64(1.0) - utility.value_f64(0.0));
+    match config.utility {
+        UtilityChoice::Dial => Dial::from_closedness(closedness, config.closedness_clip).value(x),
+        UtilityChoice::Common { utility } => scaled(utility),
+        UtilityChoice::Adaptive { closed, .. } if closedness > 0.5 => scaled(closed),
+        UtilityChoice::Adaptive { open, .. } => scaled(open),
+    }
+}
+
+/// What a batch says of one annotator: events, and the sums of −log P(said)'s gradient by event and of its squares.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Evidence {
+    pub(super) events: f64,
+    pub(super) gradient: [f64; PARAMETERS],
+    pub(super) squares: [f64; PARAMETERS],
+}
+
+/// The evidence on each annotator of the statements, given fixed logits; none on those who are not learned about.
+pub(super) fn evidence(
+    statements: &Statements,
+    logits: &Tensor,
+    scale: &Scale,
+    voices: &[Voice],
+    config: &RewardConfig,
+) -> Result<Vec<Evidence>, tch::TchError> {
+    let speaking = statements.speaking();
+    let mut evidence = vec![Evidence::default(); voices.len()];
+    if speaking.iter().all(|example| !voices[statements.by[*example]].learned) {
+        return Ok(evidence);
+    }
+    let logits = logits.detach();
+    // Every event has its own copy of its speaker's parameters: so its gradient is its own.
+    let leaf = |which: usize| {
+        let own = speaking.iter().map(|example| voices[statements.by[*example]].parameters[which]);
+        tensor(own, &logits).set_requires_grad(true)
+    };
+    let parameters: [Tensor; PARAMETERS] = std::array::from_fn(leaf);
+    let [eta, beta, shift] = &parameters;
+    let speakers = Speakers { eta: eta.sigmoid(), beta: beta.exp(), shift: shift.shallow_clone() };
+    event_nll(statements, &logits, &scale.detached(), &speakers, config.margin).sum(logits.kind()).f_backward()?;
+    for (which, parameter) in parameters.iter().enumerate() {
+        let gradient = parameter.grad();
+        if !gradient.defined() {
+            continue;
+        }
+        let gradient = Vec::<f64>::try_from(gradient.to_device(tch::Device::Cpu).to_kind(Kind::Double))?;
+        for (example, slope) in speaking.iter().zip(gradient) {
+            let own = &mut evidence[statements.by[*example]];
+            own.gradient[which] += slope;
+            own.squares[which] += slope * slope;
         }
     }
-    let at = |places: &[i64]| logits.index_select(0, &Tensor::from_slice(places).to_device(device));
-    if !pairs.is_empty() {
-        let (better, worse, weight) = pair_tensors(&pairs, Kind::Float, device);
-        let (chosen, rejected) = (logits.index_select(0, &better), logits.index_select(0, &worse));
-        let options = BradleyTerry { weight: Some(&weight), ..Default::default() };
-        sum += bradley_terry_loss(&chosen, &rejected, options) * weight.sum(Kind::Float);
+    for example in speaking {
+        evidence[statements.by[example]].events += 1.0;
     }
-    if !graded.is_empty() {
-        let (one, zero) = (Tensor::from(1f32).to_device(device), Tensor::from(0f32).to_device(device));
-        let tau = rising_thresholds(&thresholds[0].1);
-        let log_p = level_log_probabilities(&at(&graded), &tau, &one, &zero);
-        let shares = Tensor::from_slice(&shares).view([-1, LEVELS as i64]).to_device(device);
-        sum += cumulative_logit_nll(&log_p, &shares).sum(Kind::Float);
-    }
-    if !thumbed.is_empty() {
-        let ups = Tensor::from_slice(&ups).to_device(device);
-        sum += thumbs_nll(&at(&thumbed), &ups, &thresholds[1].1, 1.0).sum(Kind::Float);
-    }
-    sum
+    evidence.iter_mut().zip(voices).filter(|(_, voice)| !voice.learned).for_each(|(own, _)| *own = Evidence::default());
+    Ok(evidence)
+}
+
+fn tensor(values: impl Iterator<Item = f64>, like: &Tensor) -> Tensor {
+    Tensor::from_slice(&values.collect::<Vec<f64>>()).to_kind(like.kind()).to_device(like.device())
 }

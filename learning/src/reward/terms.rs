@@ -1,14 +1,18 @@
-//! From feedback events to likelihood terms over the distinct answers of a batch.
+//! From feedback events to statements over the distinct answers of a batch.
 //!
-//! Invariant: every event weighs as the choices that were made in it: one for a grade, a thumb or a plain pair, and as
-//! many as Plackett-Luce would see (K − 1) for a strict ranking of K.
+//! Invariant: every event weighs as the choices that were made in it: one for a grade, a thumb or a pair, K − 1 for a
+//! strict ranking of K, and one for each marked line.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use super::losses::davidson::Choice;
 use super::losses::ordinal::level_shares;
 use super::losses::weak_order::{WeightedPair, pairs_of_ranks};
+use super::said::{Said, Statements};
 use crate::error::LearningError;
-use crate::stages::{AnswerId, Feedback, FeedbackKind, Rollout};
+use crate::stages::{AnswerId, Feedback, FeedbackKind, Rollout, TrunkStates};
 
 /// Stars, and levels that scores on other scales are mapped to.
 pub(super) const LEVELS: usize = 5;
@@ -18,7 +22,8 @@ pub(super) const LEVELS: usize = 5;
 pub struct RewardExample {
     /// The feedback's journal sequence number.
     pub seq: u64,
-    /// Every answer that the feedback names (others are ignored).
+    /// Every answer that the feedback names (others are ignored); for an edit also the edited text, under
+    /// [`edited_id`]: an edit without it says nothing.
     pub answers: Vec<Rollout>,
     /// What was said.
     pub feedback: Feedback,
@@ -34,38 +39,41 @@ pub fn edited_id(seq: u64) -> AnswerId {
     (1 << 63) | seq
 }
 
-/// What one event says, by indices into the batch's answers.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Said {
-    /// Pairs of one weak order.
-    Order { pairs: Vec<WeightedPair> },
-    /// Shares of the levels, worst first, and where on the scale from 0 to 1 it stands.
-    Grade { answer: usize, shares: Vec<f64>, position: f64 },
-    /// Up or down.
-    Thumb { answer: usize, up: bool },
-}
-
 /// The distinct answers of a batch and what is said of them.
 pub(super) struct Terms<'a> {
-    /// Each answer once.
-    pub(super) answers: Vec<&'a Rollout>,
-    /// One entry an example; `None` where it says nothing about a score (an edit, a retraction, a ranking of equals).
-    pub(super) said: Vec<Option<Said>>,
-    /// P(closed-ended) by example.
-    pub(super) closedness: Vec<f64>,
-    index: BTreeMap<AnswerId, usize>,
+    /// Each answer once, and the beginnings of answers whose lines are marked.
+    answers: Vec<Cow<'a, Rollout>>,
+    /// By indices into them.
+    pub(super) statements: Statements,
+    index: BTreeMap<(AnswerId, usize), usize>,
+    questions: BTreeMap<&'a str, usize>,
 }
 
+/// In the index: the whole answer, not a beginning of it.
+const WHOLE: usize = usize::MAX;
+
 impl<'a> Terms<'a> {
-    /// Collects; an answer that is named but not given is an error.
+    /// Collects; an answer that is named but not given, or marks that do not fit its lines, are an error.
     pub(super) fn collect(batch: &'a [RewardExample]) -> Result<Self, LearningError> {
-        let closedness = batch.iter().map(|example| example.closedness).collect();
-        let mut terms = Self { answers: Vec::new(), said: Vec::new(), closedness, index: BTreeMap::new() };
+        let mut terms = Self {
+            answers: Vec::new(),
+            statements: Statements::default(),
+            index: BTreeMap::new(),
+            questions: BTreeMap::new(),
+        };
         for example in batch {
             let said = terms.take(example)?;
-            terms.said.push(said);
+            let by = terms.statements.annotator(&example.feedback.annotator);
+            terms.statements.said.push(said);
+            terms.statements.by.push(by);
+            terms.statements.closedness.push(example.closedness);
         }
         Ok(terms)
+    }
+
+    /// The answers to be scored, in the order of the indices.
+    pub(super) fn answers(&self) -> Vec<&Rollout> {
+        self.answers.iter().map(AsRef::as_ref).collect()
     }
 
     fn take(&mut self, example: &'a RewardExample) -> Result<Option<Said>, LearningError> {
@@ -77,100 +85,114 @@ impl<'a> Terms<'a> {
             FeedbackKind::Thumb { answer, up } => Some(Said::Thumb { answer: index(answer)?, up: *up }),
             FeedbackKind::Flag { answer, .. } => Some(Said::Thumb { answer: index(answer)?, up: false }),
             FeedbackKind::Pair { better, worse, strength } => {
-                let pair = WeightedPair { better: index(better)?, worse: index(worse)?, weight: *strength };
-                Some(Said::Order { pairs: vec![pair] })
+                Some(Said::Pair { better: index(better)?, worse: index(worse)?, strength: *strength })
             }
             FeedbackKind::Ranking { levels } => {
-                let ranked: Vec<(i64, &AnswerId)> = levels
-                    .iter()
-                    .enumerate()
-                    .flat_map(|(rank, ids)| ids.iter().map(move |id| (rank as i64, id)))
-                    .collect();
-                let places = ranked.iter().map(|(_, id)| index(id)).collect::<Result<Vec<_>, _>>()?;
-                let ranks: Vec<i64> = ranked.iter().map(|(rank, _)| *rank).collect();
-                // K(K − 1)/2 pairs of weight 2/K each weigh K − 1.
-                let weight = 2.0 / ranks.len() as f64;
-                let of = |pair: WeightedPair| WeightedPair {
-                    better: places[pair.better],
-                    worse: places[pair.worse],
-                    weight,
-                };
-                let pairs: Vec<WeightedPair> = pairs_of_ranks(&ranks).into_iter().map(of).collect();
-                (!pairs.is_empty()).then_some(Said::Order { pairs })
+                let named = levels.iter().enumerate().flat_map(|(rank, ids)| ids.iter().map(move |id| (rank, id)));
+                let (mut answers, mut ranks) = (Vec::new(), Vec::new());
+                for (rank, id) in named {
+                    answers.push(index(id)?);
+                    ranks.push(rank as i64);
+                }
+                order(answers, ranks)
             }
-            FeedbackKind::Edit { .. } | FeedbackKind::Steps { .. } | FeedbackKind::Retract { .. } => None,
+            FeedbackKind::Edit { answer, .. } => {
+                let edited = edited_id(example.seq);
+                match example.answers.iter().any(|rollout| rollout.id == edited) {
+                    true => Some(Said::Pair { better: index(&edited)?, worse: index(answer)?, strength: 1.0 }),
+                    false => None,
+                }
+            }
+            FeedbackKind::Steps { answer, marks } => {
+                let marks: Vec<(usize, bool)> =
+                    marks.iter().enumerate().filter_map(|(line, mark)| Some((line, (*mark)?))).collect();
+                let place = |(line, right)| Ok((self.beginning(example, *answer, line)?, right));
+                let marks = marks.into_iter().map(place).collect::<Result<Vec<_>, LearningError>>()?;
+                (!marks.is_empty()).then_some(Said::Lines { marks })
+            }
+            FeedbackKind::Retract { .. } => None,
+        })
+    }
+
+    fn given(example: &'a RewardExample, id: AnswerId) -> Result<&'a Rollout, LearningError> {
+        example.answers.iter().find(|rollout| rollout.id == id).ok_or_else(|| {
+            let problem = format!("names answer {id} which was not given with it; give every answer that it names");
+            LearningError::input(format!("feedback {:?}", example.feedback.id), problem)
         })
     }
 
     fn place(&mut self, example: &'a RewardExample, id: AnswerId) -> Result<usize, LearningError> {
-        if let Some(place) = self.index.get(&id) {
+        if let Some(place) = self.index.get(&(id, WHOLE)) {
             return Ok(*place);
         }
-        let rollout = example.answers.iter().find(|rollout| rollout.id == id).ok_or_else(|| {
-            let problem = format!("names answer {id} which was not given with it; give every answer that it names");
+        let rollout = Self::given(example, id)?;
+        let next = self.questions.len();
+        let question = *self.questions.entry(&rollout.prompt.question.id).or_insert(next);
+        Ok(self.push((id, WHOLE), Cow::Borrowed(rollout), Some(question)))
+    }
+
+    /// The place of an answer that is cut off after a line.
+    fn beginning(&mut self, example: &'a RewardExample, id: AnswerId, line: usize) -> Result<usize, LearningError> {
+        let rollout = Self::given(example, id)?;
+        let tokens = example.lines.get(line).copied().filter(|tokens| (1..=rollout.tokens.len()).contains(tokens));
+        let tokens = tokens.ok_or_else(|| {
+            let problem = format!(
+                "marks line {} of answer {id}, whose {} lines end at tokens {:?} of {}; mark lines that it has",
+                line + 1,
+                example.lines.len(),
+                example.lines,
+                rollout.tokens.len()
+            );
             LearningError::input(format!("feedback {:?}", example.feedback.id), problem)
         })?;
-        self.index.insert(id, self.answers.len());
-        self.answers.push(rollout);
-        Ok(self.answers.len() - 1)
+        if let Some(place) = self.index.get(&(id, tokens)) {
+            return Ok(*place);
+        }
+        Ok(self.push((id, tokens), Cow::Owned(cut(rollout, tokens)), None))
     }
 
-    /// The weak orders of each question in which at least `least` answers are linked by pairs, with its mean
-    /// P(closed-ended).
-    pub(super) fn linked(&self, least: usize) -> Vec<(Vec<WeightedPair>, f64)> {
-        let mut by_question: BTreeMap<&str, Vec<(&[WeightedPair], f64)>> = BTreeMap::new();
-        for (said, closedness) in self.said.iter().zip(&self.closedness) {
-            if let Some(Said::Order { pairs }) = said {
-                let question = self.answers[pairs[0].better].prompt.question.id.as_str();
-                by_question.entry(question).or_default().push((pairs, *closedness));
-            }
-        }
-        let mut linked = Vec::new();
-        for orders in by_question.into_values() {
-            let closedness = orders.iter().map(|(_, p)| p).sum::<f64>() / orders.len() as f64;
-            let pairs: Vec<WeightedPair> = orders.iter().flat_map(|(pairs, _)| pairs.iter().copied()).collect();
-            let groups = components(&pairs, self.answers.len());
-            for group in groups.into_iter().filter(|group| group.len() >= least) {
-                let inside = pairs.iter().filter(|pair| group.contains(&pair.better)).copied().collect();
-                linked.push((inside, closedness));
-            }
-        }
-        linked
-    }
-
-    /// The answers of each question that has at least two in the batch.
-    pub(super) fn by_question(&self) -> Vec<Vec<i64>> {
-        let mut by_question: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
-        for (place, answer) in self.answers.iter().enumerate() {
-            by_question.entry(&answer.prompt.question.id).or_default().push(place as i64);
-        }
-        by_question.into_values().filter(|places| places.len() >= 2).collect()
+    fn push(&mut self, key: (AnswerId, usize), answer: Cow<'a, Rollout>, question: Option<usize>) -> usize {
+        self.index.insert(key, self.answers.len());
+        self.answers.push(answer);
+        self.statements.question.push(question);
+        self.answers.len() - 1
     }
 }
 
-/// Sets of answers that are linked by pairs; answers in no pair are left out.
-fn components(pairs: &[WeightedPair], answers: usize) -> Vec<Vec<usize>> {
-    let mut label: Vec<usize> = (0..answers).collect();
-    for pair in pairs {
-        let (from, to) = (label[pair.worse], label[pair.better]);
-        label.iter_mut().filter(|label| **label == from).for_each(|label| *label = to);
+/// The statement of a ranking; `None` where it says nothing.
+fn order(answers: Vec<usize>, ranks: Vec<i64>) -> Option<Said> {
+    if let ([first, second], [better, worse]) = (answers.as_slice(), ranks.as_slice()) {
+        let outcome = if better == worse { Choice::Tie } else { Choice::Win };
+        return Some(Said::Two { first: *first, second: *second, outcome });
     }
-    let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    label.iter().enumerate().for_each(|(answer, label)| groups.entry(*label).or_default().push(answer));
-    groups.into_values().filter(|group| group.len() >= 2).collect()
+    // K(K − 1)/2 pairs of weight 2/K each weigh K − 1.
+    let weight = 2.0 / ranks.len() as f64;
+    let of = |pair: WeightedPair| WeightedPair { better: answers[pair.better], worse: answers[pair.worse], weight };
+    let pairs: Vec<WeightedPair> = pairs_of_ranks(&ranks).into_iter().map(of).collect();
+    (!pairs.is_empty()).then_some(Said::Order { answers, ranks, pairs })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pair(better: usize, worse: usize) -> WeightedPair {
-        WeightedPair { better, worse, weight: 1.0 }
-    }
-
-    #[test]
-    fn answers_are_linked_through_common_ones_only() {
-        let groups = components(&[pair(0, 1), pair(2, 1), pair(4, 3)], 6);
-        assert_eq!(groups, [vec![0, 1, 2], vec![3, 4]]);
+/// The answer's first `tokens` tokens, with their share of the trunk's states.
+fn cut(rollout: &Rollout, tokens: usize) -> Rollout {
+    let trunk = match &rollout.trunk {
+        TrunkStates::Absent => TrunkStates::Absent,
+        TrunkStates::Present { values, width } => {
+            let kept = ((rollout.prompt.tokens.len() + tokens) * width).min(values.len());
+            TrunkStates::Present { values: Arc::new(values[..kept].to_vec()), width: *width }
+        }
+    };
+    Rollout {
+        id: rollout.id,
+        group: rollout.group,
+        prompt: rollout.prompt.clone(),
+        tokens: rollout.tokens[..tokens].to_vec(),
+        // Nothing else of a beginning is looked at.
+        text: String::new(),
+        old_logprobs: Vec::new(),
+        kept_mass: Vec::new(),
+        version_spans: Vec::new(),
+        sampling: rollout.sampling.clone(),
+        finish: rollout.finish,
+        trunk,
     }
 }

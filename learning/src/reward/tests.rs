@@ -333,7 +333,7 @@ fn learning_lowers_the_loss_of_each_kind_and_kinds_that_say_nothing_are_left_out
     let answers: Vec<Rollout> = (0..4).map(|id| answer(id, &asked, &mut stream)).collect();
     let example = |kind: FeedbackKind| {
         let feedback = Feedback { id: "f".into(), annotator: "a".into(), at: 0, kind };
-        RewardExample { seq: 1, answers: answers.clone(), feedback, closedness: 0.5, lines: Vec::new() }
+        RewardExample { seq: 1, answers: answers.clone(), feedback, closedness: 0.5, lines: vec![2] }
     };
     let kinds = [
         FeedbackKind::Stars { answer: 0, stars: 5 },
@@ -342,6 +342,8 @@ fn learning_lowers_the_loss_of_each_kind_and_kinds_that_say_nothing_are_left_out
         FeedbackKind::Flag { answer: 2, reason: "rude".into() },
         FeedbackKind::Pair { better: 3, worse: 0, strength: 2.0 },
         FeedbackKind::Ranking { levels: vec![vec![2], vec![0, 1], vec![3]] },
+        FeedbackKind::Ranking { levels: vec![vec![1, 2]] },
+        FeedbackKind::Steps { answer: 0, marks: vec![Some(true)] },
     ];
     for kind in kinds {
         let example = example(kind);
@@ -355,13 +357,13 @@ fn learning_lowers_the_loss_of_each_kind_and_kinds_that_say_nothing_are_left_out
             // One answer, no centring: the loss is exactly what was foretold.
             assert!((reports[0].likelihood_loss + before.probability.ln()).abs() < 1e-4, "{:?}", reports[0]);
         }
-        assert_eq!(reports[0].utility_questions, usize::from(example.feedback.kind_name() == "ranking"));
+        assert_eq!(reports[0].utility_questions, usize::from(reports[0].answers == 4));
     }
     let mut learner = learner(fast());
     let nothing = [
         FeedbackKind::Edit { answer: 0, text: "better".into() },
         FeedbackKind::Retract { feedback: "g".into() },
-        FeedbackKind::Ranking { levels: vec![vec![0, 1]] },
+        FeedbackKind::Ranking { levels: vec![vec![0, 1, 2]] },
     ];
     for kind in nothing {
         assert_eq!(learner.predict(&example(kind.clone())).unwrap(), None);

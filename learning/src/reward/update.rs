@@ -11,12 +11,14 @@ use understudy_model::{Branch, Trunk};
 use super::calibration::{Prequential, PrequentialStats};
 use super::config::RewardConfig;
 use super::foretell::{Thresholds, foretell};
+use super::likelihood::Scale;
 use super::losses::ordinal::{even_thresholds, rising_thresholds};
 use super::model::{RewardModel, is_head};
 use super::normalise::Normalisation;
-use super::objective::{Loss, batch_loss};
-use super::reliability::{AnnotatorReport, Heard, People};
-use super::terms::{LEVELS, RewardExample, Said, Terms};
+use super::objective::{Loss, batch_loss, evidence};
+use super::reliability::{AnnotatorReport, Heard, People, Voice};
+use super::said::Statements;
+use super::terms::{LEVELS, RewardExample, Terms};
 use crate::error::LearningError;
 use crate::optimiser::AdamW;
 use crate::stages::{RewardVersion, Rollout};
@@ -54,6 +56,8 @@ pub struct RewardReport {
     pub skipped: bool,
 }
 
+/// Log of Davidson's nu before the first comparison: equals are called so one time in seven.
+const FRESH_TIE: f64 = -1.0;
 /// Steps in a row that may be skipped before learning is called off.
 const MOST_SKIPPED: u32 = 10;
 /// Answers a pass when only scoring: no activations are kept, so more fit than when learning.
@@ -63,7 +67,8 @@ const SCORING_FACTOR: usize = 4;
 pub struct RewardLearner {
     config: RewardConfig,
     model: RewardModel,
-    /// `[LEVELS − 1]` free numbers behind the rising thresholds of grades, and `[1]` the thumbs' threshold.
+    /// `[LEVELS − 1]` free numbers behind the rising thresholds of grades, `[1]` thresholds of thumbs and of marked
+    /// lines, and `[1]` log of Davidson's nu.
     thresholds: Vec<(String, Tensor)>,
     layers: AdamW,
     head: AdamW,
@@ -84,8 +89,12 @@ impl RewardLearner {
         let leaf = |values: &[f64]| {
             Tensor::from_slice(values).to_kind(Kind::Float).to_device(model.device()).set_requires_grad(true)
         };
-        let thresholds =
-            vec![("grades".to_owned(), leaf(&even_thresholds(LEVELS))), ("thumb".to_owned(), leaf(&[0.0]))];
+        let thresholds = vec![
+            ("grades".to_owned(), leaf(&even_thresholds(LEVELS))),
+            ("thumb".to_owned(), leaf(&[0.0])),
+            ("line".to_owned(), leaf(&[0.0])),
+            ("tie".to_owned(), leaf(&[FRESH_TIE])),
+        ];
         let (head, layers) = model.parameters().into_iter().partition(|(name, _)| is_head(name));
         Ok(Self {
             layers: AdamW::new(layers, config.adam),
@@ -168,15 +177,22 @@ impl RewardLearner {
     /// [`RewardLearner::predict`] for several events in one pass.
     pub fn predict_all(&self, events: &[RewardExample]) -> Result<Vec<Option<Prequential>>, LearningError> {
         let terms = Terms::collect(events)?;
-        let logits = self.raw_scores(&terms.answers)?;
+        let logits = self.raw_scores(&terms.answers())?;
         let thresholds = self.current_thresholds()?;
-        let expect = |(event, said): (&RewardExample, &Option<Said>)| {
-            said.as_ref().map(|said| {
-                let expected = foretell(event.feedback.kind_name(), said, &logits, &thresholds);
-                Prequential { heard: Heard::of(event), ..expected }
-            })
+        let statements = &terms.statements;
+        let voices = self.voices(statements);
+        let expect = |(example, event): (usize, &RewardExample)| {
+            let voice = &voices[statements.by[example]];
+            let said = statements.said[example].as_ref()?;
+            let expected = foretell(event.feedback.kind_name(), said, &logits, &thresholds, voice);
+            Some(Prequential { heard: Heard::of(event), ..expected })
         };
-        Ok(events.iter().zip(&terms.said).map(expect).collect())
+        Ok(events.iter().enumerate().map(expect).collect())
+    }
+
+    fn voices(&self, statements: &Statements) -> Vec<Voice> {
+        let names: Vec<&str> = statements.annotators.iter().map(String::as_str).collect();
+        self.people.voices(&names)
     }
 
     /// Counts a prediction in [`RewardLearner::stats`]: once an event, before learning from it.
@@ -200,11 +216,11 @@ impl RewardLearner {
     /// One optimiser step over a mixed batch; events that say nothing about a score are left out.
     pub fn learn(&mut self, batch: &[RewardExample]) -> Result<RewardReport, LearningError> {
         let terms = Terms::collect(batch)?;
-        let events = terms.said.iter().flatten().count();
+        let events = terms.statements.speaking().len();
         let mut report = RewardReport {
             version: self.version,
             events,
-            answers: terms.answers.len(),
+            answers: terms.answers().len(),
             likelihood_loss: 0.0,
             utility_loss: 0.0,
             utility_questions: 0,
@@ -215,7 +231,8 @@ impl RewardLearner {
         if events == 0 {
             return Ok(report);
         }
-        let (loss, logits) = self.backward(&terms)?;
+        let voices = self.voices(&terms.statements);
+        let (loss, logits) = self.backward(&terms, &voices)?;
         report.likelihood_loss = loss.likelihood;
         report.utility_loss = loss.utility;
         report.utility_questions = loss.utility_questions;
@@ -224,10 +241,19 @@ impl RewardLearner {
         let norms = [self.layers.grad_norm(), self.head.grad_norm(), self.scale.grad_norm()];
         report.grad_norm = norms.iter().map(|norm| norm * norm).sum::<f64>().sqrt();
         if total.is_finite() && report.grad_norm.is_finite() {
-            let (norm, limit) = (report.grad_norm, self.config.max_grad_norm);
-            self.layers.step_with_norm(self.config.learning_rate, limit, norm)?;
-            self.head.step_with_norm(self.config.head_learning_rate, limit, norm)?;
-            self.scale.step_with_norm(self.config.threshold_learning_rate, limit, norm)?;
+            let heard = |example: &usize| voices[terms.statements.by[*example]].influence() > 0.0;
+            let logits = Tensor::from_slice(&logits).to_kind(Kind::Float).to_device(self.model.device());
+            let evidence = evidence(&terms.statements, &logits, &self.scale_tensors(), &voices, &self.config)?;
+            // Where only the ignored spoke nothing may move, not even by the momentum of earlier steps.
+            if terms.statements.speaking().iter().any(heard) {
+                let (norm, limit) = (report.grad_norm, self.config.max_grad_norm);
+                self.layers.step_with_norm(self.config.learning_rate, limit, norm)?;
+                self.head.step_with_norm(self.config.head_learning_rate, limit, norm)?;
+                self.scale.step_with_norm(self.config.threshold_learning_rate, limit, norm)?;
+            }
+            for (annotator, own) in terms.statements.annotators.iter().zip(evidence) {
+                self.people.step(annotator, own.events, own.gradient, own.squares);
+            }
             self.version += 1;
             self.skipped_in_a_row = 0;
             report.version = self.version;
@@ -252,28 +278,32 @@ impl RewardLearner {
 
     /// Gradients of the batch's loss. A batch beyond one pass first gets its logits without gradients, then the loss's
     /// gradient by logit is sent back pass by pass (Gao et al. 2021, arXiv 2101.06983), so memory stays bounded.
-    fn backward(&self, terms: &Terms<'_>) -> Result<(Loss, Vec<f64>), LearningError> {
+    fn backward(&self, terms: &Terms<'_>, voices: &[Voice]) -> Result<(Loss, Vec<f64>), LearningError> {
         [&self.layers, &self.head, &self.scale].into_iter().for_each(AdamW::zero_grad);
         // Frozen layers keep no activations.
         let factor = if self.config.learning_rate == 0.0 { SCORING_FACTOR } else { 1 };
-        let passes = self.model.passes(&terms.answers, self.config.tokens_per_pass * factor);
-        if passes.len() == 1 {
-            let in_order: Vec<usize> = (0..terms.answers.len()).collect();
-            let logits = self.model.logits(&terms.answers, &in_order)?;
-            let loss = batch_loss(terms, &logits, &self.thresholds, &self.config);
+        let answers = terms.answers();
+        let loss_of = |logits: &Tensor| {
+            let loss = batch_loss(&terms.statements, logits, &self.scale_tensors(), voices, &self.config);
             loss.total.backward();
+            loss
+        };
+        let passes = self.model.passes(&answers, self.config.tokens_per_pass * factor);
+        if passes.len() == 1 {
+            let in_order: Vec<usize> = (0..answers.len()).collect();
+            let logits = self.model.logits(&answers, &in_order)?;
+            let loss = loss_of(&logits);
             return Ok((loss, to_f64(&logits)?));
         }
-        let raw = self.raw_scores(&terms.answers)?;
+        let raw = self.raw_scores(&answers)?;
         let logits = Tensor::from_slice(&raw).to_kind(Kind::Float).to_device(self.model.device());
         let logits = logits.set_requires_grad(true);
-        let loss = batch_loss(terms, &logits, &self.thresholds, &self.config);
-        loss.total.backward();
+        let loss = loss_of(&logits);
         let gradient = logits.grad();
         for pass in passes {
             let places: Vec<i64> = pass.iter().map(|&place| place as i64).collect();
             let share = gradient.index_select(0, &Tensor::from_slice(&places).to_device(self.model.device()));
-            (self.model.logits(&terms.answers, &pass)? * share).sum(Kind::Float).backward();
+            (self.model.logits(&answers, &pass)? * share).sum(Kind::Float).backward();
         }
         Ok((loss, raw))
     }
@@ -292,7 +322,13 @@ impl RewardLearner {
     fn current_thresholds(&self) -> Result<Thresholds, LearningError> {
         let _guard = tch::no_grad_guard();
         let grades = to_f64(&rising_thresholds(&self.thresholds[0].1))?;
-        Ok(Thresholds { grades, thumb: self.thresholds[1].1.double_value(&[0]) })
+        let [thumb, line, tie] = [1, 2, 3].map(|which| self.thresholds[which].1.double_value(&[0]));
+        Ok(Thresholds { grades, thumb, line, tie })
+    }
+
+    fn scale_tensors(&self) -> Scale {
+        let [grades, thumb, line, tie] = [0, 1, 2, 3].map(|which| self.thresholds[which].1.shallow_clone());
+        Scale { grades, thumb, line, tie }
     }
 
     /// Everything that a restart needs to go on bit for bit.

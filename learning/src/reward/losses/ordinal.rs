@@ -8,7 +8,7 @@ use tch::{Kind, Tensor};
 ///
 /// McCullagh 1980: P(Y ≤ k) = sigmoid(kappa·(tau_k + bias − s)). The difference of two sigmoids a > b is taken in
 /// logs: log(sigmoid a − sigmoid b) = log sigmoid(a) + log sigmoid(−b) + log(1 − e^{b−a}), which stays exact in the
-/// tails. `kappa` and `bias` are scalars (a person's slope and shift).
+/// tails. `kappa` and `bias` (a person's slope and shift) are scalars, or `[N, 1]` for a person an answer.
 pub fn level_log_probabilities(scores: &Tensor, thresholds: &Tensor, kappa: &Tensor, bias: &Tensor) -> Tensor {
     let levels = thresholds.size()[0] + 1;
     let cumulative = (thresholds.unsqueeze(0) + bias - scores.unsqueeze(1)) * kappa;
@@ -21,7 +21,7 @@ pub fn level_log_probabilities(scores: &Tensor, thresholds: &Tensor, kappa: &Ten
     let upper = below.narrow(1, 1, levels - 2);
     let lower = above.narrow(1, 0, levels - 2);
     let gap = (thresholds.narrow(0, 0, levels - 2) - thresholds.narrow(0, 1, levels - 2)) * kappa;
-    let between = upper + lower + (-gap.expm1()).log().unsqueeze(0);
+    let between = upper + lower + (-gap.expm1()).log();
     Tensor::cat(&[first, between, last], 1)
 }
 

@@ -13,5 +13,6 @@ mod share;
 
 pub use config::ReliabilityConfig;
 pub use people::annotators_of;
-pub(super) use people::{Heard, People};
+pub(super) use people::{Heard, People, Voice};
+pub(super) use person::PARAMETERS;
 pub use report::{AnnotatorReport, Standing};

@@ -43,6 +43,18 @@ pub(in crate::reward) struct Voice {
     pub(in crate::reward) learned: bool,
 }
 
+impl Voice {
+    /// Weight of an event in the scores' likelihood: nothing of the ignored, whatever they say.
+    pub(in crate::reward) fn influence(&self) -> f64 {
+        if self.eta_in_use == 0.5 { 0.0 } else { self.weight }
+    }
+
+    /// Weight of an event's comparisons where they are taken at their word: below 0 the wrong way round.
+    pub(in crate::reward) fn trust(&self) -> f64 {
+        self.influence() * (2.0 * self.eta_in_use - 1.0)
+    }
+}
+
 /// One event as the annotators' record keeps it: once, before learning from it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(in crate::reward) struct Heard {
@@ -146,7 +158,6 @@ impl People {
         Voice { parameters: person.parameters, eta_in_use, eta, weight, learned: true }
     }
 
-    #[allow(dead_code)]
     /// One step of an annotator's parameters; `squares` are summed by event as `gradient` is.
     pub(in crate::reward) fn step(
         &mut self,

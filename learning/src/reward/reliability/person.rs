@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 /// Parameters: logit η, log β, c.
-pub(super) const PARAMETERS: usize = 3;
+pub(in crate::reward) const PARAMETERS: usize = 3;
 /// Means of the priors logit η ~ N(2, 2²), log β ~ N(0, 0.5²), c ~ N(0, 1).
 const PRIOR_MEAN: [f64; PARAMETERS] = [2.0, 0.0, 0.0];
 /// Their precisions, 1 / σ².
@@ -63,7 +63,6 @@ impl Default for Person {
 }
 
 impl Person {
-    #[allow(dead_code)]
     /// Somebody who is heard for the first time at the time `clock`.
     pub(super) fn first_heard(clock: u64) -> Self {
         Self { heard_at: clock, ..Self::default() }
