@@ -256,6 +256,15 @@ pub enum LoopEvent {
         /// Wall time of the unit.
         seconds: f64,
     },
+    /// The reward model was learned anew without what was taken back, and serves now.
+    RewardRebuilt {
+        /// The reward model.
+        version: RewardVersion,
+        /// The journal sequence up to which feedback is in it.
+        up_to: u64,
+        /// From its beginning, scoring and learning between its units included.
+        seconds: f64,
+    },
     /// The policy learned.
     PolicyUpdate {
         /// The policy after it, as published.

@@ -86,7 +86,7 @@ impl State {
             }
             LoopEvent::Checkpoint { step, policy_version, .. } => self.checkpoint = Some((step, policy_version)),
             LoopEvent::Trouble { actor, what } => self.trouble = Some(format!("{actor}: {what}")),
-            LoopEvent::RewardUpdate { .. } => {}
+            LoopEvent::RewardUpdate { .. } | LoopEvent::RewardRebuilt { .. } => {}
         }
     }
 

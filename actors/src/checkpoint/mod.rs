@@ -3,6 +3,7 @@
 //! Invariant: a checkpoint is committed whole or not at all, on a thread that no learner waits for; a failed one leaves
 //! the last good one as it was, and is told.
 
+mod anchors;
 mod metric;
 mod saved;
 mod tensors;
@@ -24,6 +25,7 @@ use crate::ppo::{PpoActor, PpoState};
 use crate::reward::{RewardActor, RewardState};
 use crate::worker::{Desk, Job, Worker};
 
+pub(crate) use anchors::CheckpointAnchors;
 pub use metric::*;
 pub use saved::{Saved, SavedError, SavedState};
 pub use tensors::{TensorsError, decode, encode};

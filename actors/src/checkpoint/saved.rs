@@ -35,6 +35,9 @@ pub struct SavedState {
     pub reward_version: RewardVersion,
     /// The journal sequence up to which feedback is in the reward model.
     pub feedback_up_to: u64,
+    /// The journal sequence up to which what was taken back is not in it.
+    #[serde(default)]
+    pub feedback_clean_up_to: u64,
     /// The next answer id.
     pub next_answer: AnswerId,
 }
@@ -101,6 +104,7 @@ impl Saved {
             updates: ppo.updates,
             reward_version: reward.version,
             feedback_up_to: reward.up_to,
+            feedback_clean_up_to: reward.clean_up_to,
             next_answer,
         };
         let tensors = |part, learner: &LearnerState| {

@@ -197,6 +197,12 @@ impl DaemonHandle {
         reasons
     }
 
+    /// The store, for tests that look into the journal.
+    #[cfg(test)]
+    pub(crate) fn store(&self) -> &StoreHandle {
+        &self.store
+    }
+
     /// The store's own figures.
     pub fn store_stats(&self) -> Stats {
         self.store.stats()

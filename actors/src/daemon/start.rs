@@ -21,7 +21,7 @@ use crate::annotator::{AnnotatorActor, AnnotatorJob, Rater, RatersClock, SharedR
 use crate::answers::Answers;
 use crate::bus::Bus;
 use crate::cancel::Cancel;
-use crate::checkpoint::{CheckpointActor, CheckpointJob, Saved, SavedState};
+use crate::checkpoint::{CheckpointActor, CheckpointAnchors, CheckpointJob, Saved, SavedState};
 use crate::control::Control;
 use crate::failpoint::Failpoints;
 use crate::feedback::{FeedbackActor, FeedbackJob, PassedOn};
@@ -225,12 +225,16 @@ impl Shared {
         let fired = drained.clone();
         let build = move |lifeline| -> Result<RewardActor, StartError> {
             let Shared { config, bus, .. } = &shared;
-            let (trunk, branch) = shared.model.share();
-            let learner = RewardLearner::new(trunk, &branch, config.reward.clone(), config.seed)?;
-            let (hearing, answers) = (config.hearing.clone(), shared.answers.clone());
-            let mut mind = Mind::new(learner, hearing, config.seed, answers, judge.clone());
+            let (model, reward, seed) = (shared.model.clone(), config.reward.clone(), config.seed);
+            let fresh = Arc::new(move || {
+                let (trunk, branch) = model.share();
+                RewardLearner::new(trunk, &branch, reward.clone(), seed)
+            });
+            let mut mind =
+                Mind::new(fresh, config.hearing.clone(), config.seed, shared.answers.clone(), judge.clone())?;
+            let mut recall = None;
             if let Some((_, checkpoint)) = Saved::newest(&shared.checkpoints)? {
-                mind.restore(Saved::reward(&checkpoint)?)?;
+                recall = Some(mind.restore(Saved::reward(&checkpoint)?)?);
             }
             let job = RewardJob {
                 rollouts: bus.rollouts.inlet(),
@@ -239,6 +243,8 @@ impl Shared {
                 events: bus.events.clone(),
                 log: Box::new(StoreLog(shared.store.clone())),
                 mind,
+                recall,
+                anchors: Box::new(CheckpointAnchors(shared.checkpoints.clone())),
                 config: config.hearing.clone(),
                 view: view.clone(),
                 drained: fired.clone(),

@@ -16,3 +16,7 @@ pub const ACCURACY: &str = "understudy_reward_prequential_accuracy";
 pub const LOG_LOSS: &str = "understudy_reward_prequential_log_loss";
 /// Gauge, expected calibration error of the same predictions.
 pub const ECE: &str = "understudy_reward_calibration_error";
+/// Counter, times that the model was learned anew without what was taken back.
+pub const REBUILDS: &str = "understudy_reward_rebuilds_total";
+/// Gauge, 1 while the model is learned anew beside the one that serves, else 0.
+pub const REBUILDING: &str = "understudy_reward_rebuilding";

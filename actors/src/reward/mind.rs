@@ -3,6 +3,7 @@
 //! Invariant: every event is foretold before it is learned from, and heard once, in journal order; the sequence up to
 //! which events were heard is part of the saved state, so a restart hears exactly the rest.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -11,47 +12,18 @@ use understudy_learning::rng::{Purpose, Stream};
 use understudy_learning::stages::{FeedbackKind, Rollout, ScoredRollout, TrunkStates};
 use understudy_learning::{LearnerState, LearningError};
 
+use super::hearing::HearingConfig;
+use super::journal::{Reader, Retraction};
 use super::replay::Replay;
 use crate::answers::{Answers, AnswersError};
 use crate::messages::{RolloutGroup, ScoredGroup};
-use crate::seams::DurableFeedback;
+use crate::seams::{DurableFeedback, FeedbackLog};
 
 /// A rule that scores answers in place of the reward model: a verifiable reward, or a control in an experiment.
 pub type Judge = Arc<dyn Fn(&Rollout) -> f64 + Send + Sync>;
 
-/// How the reward actor learns from the stream of events.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct HearingConfig {
-    /// Minibatches for each new event, on average; at least one follows every minibatch of new events.
-    pub minibatches_per_event: f64,
-    /// Most minibatches that may be owed: when people are quicker than the learner, extra learning is given up first.
-    pub most_owed: f64,
-    /// Events kept for replay.
-    pub replay: usize,
-    /// Newest events of the replay that keep their trunk states in memory.
-    pub cached: usize,
-    /// Answers by which scores are normalised: the first ones that are scored.
-    pub reference_answers: usize,
-    /// Updates between two normalisations.
-    pub normalise_every: u64,
-    /// Groups that are scored at most before waiting feedback is heard and learned.
-    pub groups_before_feedback: usize,
-}
-
-impl Default for HearingConfig {
-    fn default() -> Self {
-        Self {
-            minibatches_per_event: 0.5,
-            most_owed: 64.0,
-            replay: 4096,
-            cached: 512,
-            reference_answers: 32,
-            normalise_every: 8,
-            groups_before_feedback: 4,
-        }
-    }
-}
+/// Makes a reward learner that has learned nothing: the same one every time.
+pub(crate) type Fresh = Arc<dyn Fn() -> Result<RewardLearner, LearningError> + Send + Sync>;
 
 /// Why the reward actor cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -71,25 +43,45 @@ pub enum MindError {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Heard {
     up_to: u64,
+    clean_up_to: u64,
     events: u64,
+    base: u64,
     fresh: Vec<u64>,
     owed_bits: u64,
     since_normalised: u64,
     references: Vec<u64>,
+    replay: Vec<u64>,
+}
+
+/// A minibatch that was learned.
+#[derive(Debug)]
+pub(crate) struct Learned {
+    /// What the step did.
+    pub(crate) report: RewardReport,
+    /// The new events in it.
+    pub(crate) fresh: Vec<u64>,
 }
 
 /// The reward model, what it heard and what it still owes.
 pub(crate) struct Mind {
     learner: RewardLearner,
+    fresh_learner: Fresh,
     config: HearingConfig,
     seed: u64,
     answers: Answers,
     judge: Option<Judge>,
     replay: Replay,
+    /// Added to the learner's own count of steps, so that the version never goes back when a rebuilt learner takes over.
+    base: u64,
+    /// Computes trunk states anew instead of taking those that came from the generator: they agree but for rounding, and
+    /// only the former are the same every time.
+    rebuilding: bool,
     /// Events that no minibatch has held yet.
-    fresh: Vec<u64>,
+    fresh: VecDeque<u64>,
     owed: f64,
     up_to: u64,
+    /// Where an event was heard that has been taken back since: retractions up to here were left out.
+    dirty: Option<u64>,
     heard: u64,
     since_normalised: u64,
     references: Vec<Rollout>,
@@ -98,28 +90,55 @@ pub(crate) struct Mind {
 impl Mind {
     /// A mind that has heard nothing.
     pub(crate) fn new(
-        learner: RewardLearner,
+        fresh_learner: Fresh,
         config: HearingConfig,
         seed: u64,
         answers: Answers,
         judge: Option<Judge>,
-    ) -> Self {
+    ) -> Result<Self, MindError> {
+        let learner = fresh_learner()?;
         let replay = Replay::new(config.replay, config.cached);
-        let (fresh, references) = (Vec::new(), Vec::new());
-        Self {
+        let (fresh, references) = (VecDeque::new(), Vec::new());
+        Ok(Self {
             learner,
+            fresh_learner,
             config,
             seed,
             answers,
             judge,
             replay,
+            base: 0,
+            rebuilding: false,
             fresh,
             owed: 0.0,
             up_to: 0,
+            dirty: None,
             heard: 0,
             since_normalised: 0,
             references,
+        })
+    }
+
+    /// The mind with which a rebuilding begins: it has heard nothing.
+    pub(crate) fn beginning(&self) -> Result<Self, MindError> {
+        let (fresh, config, answers) = (self.fresh_learner.clone(), self.config.clone(), self.answers.clone());
+        let mind = Self::new(fresh, config, self.seed, answers, self.judge.clone())?;
+        Ok(Self { rebuilding: true, ..mind })
+    }
+
+    /// A rebuilt mind takes the place of the one that served meanwhile: scores are normalised over the same reference
+    /// answers, and the version goes on above.
+    pub(crate) fn succeed(mut self, served: &Self) -> Result<Self, MindError> {
+        self.base = (served.version() + 1).saturating_sub(self.learner.version());
+        self.rebuilding = false;
+        self.dirty = None;
+        self.up_to = self.up_to.max(served.up_to);
+        self.references.clone_from(&served.references);
+        if !self.references.is_empty() {
+            self.learner.normalise(&self.references)?;
         }
+        self.since_normalised = 0;
+        Ok(self)
     }
 
     /// Scores a group. One short unit.
@@ -136,7 +155,7 @@ impl Mind {
                 self.references.push(rollout.clone());
             }
         }
-        let reward_version = self.learner.version();
+        let reward_version = self.version();
         let rollouts = group.rollouts.into_iter().zip(scores).map(|(rollout, scored)| ScoredRollout {
             rollout,
             score: scored.score,
@@ -146,57 +165,68 @@ impl Mind {
         Ok(ScoredGroup { rollouts: rollouts.collect(), ticket: group.ticket })
     }
 
-    /// Hears an event: foretells it, remembers it and owes learning from it. `false` when it was heard before, or says
-    /// nothing that can be learned.
-    pub(crate) fn hear(&mut self, event: DurableFeedback) -> Result<bool, MindError> {
+    /// Hears an event: foretells it, remembers it and owes learning from it; one that was taken back is only counted.
+    /// `false` when it was heard before, or nothing of it is learned.
+    pub(crate) fn hear(&mut self, event: DurableFeedback, taken_back: bool) -> Result<bool, MindError> {
         if event.seq <= self.up_to {
             return Ok(false);
         }
         self.up_to = event.seq;
         self.heard += 1;
+        if taken_back {
+            return Ok(false);
+        }
         let Some(mut example) = self.example(event)? else { return Ok(false) };
         self.learner.fill_states(&mut example.answers)?;
         if let Some(prediction) = self.learner.predict(&example)? {
             self.learner.record(&prediction);
         }
-        self.fresh.push(example.seq);
+        self.fresh.push_back(example.seq);
         self.owed = (self.owed + self.config.minibatches_per_event).min(self.config.most_owed);
         self.replay.push(example);
         Ok(true)
     }
 
+    /// An event that may have been heard was taken back: it is not drawn any more, but what it taught stays until a
+    /// rebuilt mind takes over.
+    pub(crate) fn take_back(&mut self, retraction: Retraction) {
+        self.replay.remove(retraction.of);
+        self.fresh.retain(|seq| *seq != retraction.of);
+        let clean = self.dirty.unwrap_or(self.up_to).min(retraction.at.saturating_sub(1));
+        self.dirty = Some(clean);
+    }
+
+    /// Frees the trunk states in the replay, for a rebuilt mind that will want the room.
+    pub(crate) fn make_room(&mut self) {
+        self.replay.keep_states_of(0);
+    }
+
     /// Puts an event that was learned from before a restart back into the replay.
-    pub(crate) fn recall(&mut self, event: DurableFeedback) -> Result<(), MindError> {
+    fn recall(&mut self, event: DurableFeedback) -> Result<(), MindError> {
         if let Some(example) = self.example(event)? {
             self.replay.push(example);
         }
         Ok(())
     }
 
-    fn example(&mut self, event: DurableFeedback) -> Result<Option<RewardExample>, MindError> {
+    /// The event with the answers that it names; `None` where nothing is learned from it.
+    fn example(&self, event: DurableFeedback) -> Result<Option<RewardExample>, MindError> {
         let DurableFeedback { seq, feedback } = event;
-        match &feedback.kind {
-            FeedbackKind::Retract { feedback: taken_back } => {
-                self.replay.retract(taken_back);
-                return Ok(None);
-            }
-            // An edited text has no tokens and no log-probabilities yet: it is kept in the journal.
-            FeedbackKind::Edit { .. } => return Ok(None),
-            _ => {}
+        // An edited text has no tokens and no log-probabilities yet: it is kept in the journal.
+        if matches!(feedback.kind, FeedbackKind::Retract { .. } | FeedbackKind::Edit { .. }) {
+            return Ok(None);
         }
         let mut answers = Vec::new();
         for id in feedback.answers() {
-            match self.answers.find(id)? {
-                Some(answer) => answers.push(Rollout::clone(&answer)),
-                None => {
-                    tracing::warn!(
-                        seq,
-                        answer = id,
-                        "feedback on an answer that is no longer kept is not learned from"
-                    );
-                    return Ok(None);
-                }
+            let Some(answer) = self.answers.find(id)? else {
+                tracing::warn!(seq, answer = id, "feedback on an answer that is no longer kept is not learned from");
+                return Ok(None);
+            };
+            let mut answer = Rollout::clone(&answer);
+            if self.rebuilding {
+                answer.trunk = TrunkStates::Absent;
             }
+            answers.push(answer);
         }
         let declared = answers.first().and_then(|answer| answer.prompt.question.closedness);
         let closedness = declared.unwrap_or(self.learner.config().default_closedness);
@@ -209,7 +239,12 @@ impl Mind {
 
     /// Whether new events wait to be learned from, or extra learning is owed.
     pub(crate) fn owes(&self) -> bool {
-        self.owed >= 1.0 || self.fresh.len() >= self.batch_size()
+        self.owed >= 1.0 || self.is_full()
+    }
+
+    /// Whether the new events fill a minibatch.
+    pub(crate) fn is_full(&self) -> bool {
+        self.fresh.len() >= self.batch_size()
     }
 
     /// Gives up the extra learning that is owed; new events are still learned from.
@@ -222,12 +257,12 @@ impl Mind {
         !self.fresh.is_empty()
     }
 
-    /// Learns one minibatch. One short unit; `None` when nothing can be learned.
-    pub(crate) fn learn(&mut self) -> Result<Option<RewardReport>, MindError> {
+    /// Learns one minibatch, the oldest new events first in it. One short unit; `None` when nothing can be learned.
+    pub(crate) fn learn(&mut self) -> Result<Option<Learned>, MindError> {
         self.owed = (self.owed - 1.0).max(0.0);
         let mut stream = Stream::new(self.seed, Purpose::Replay, self.learner.version());
-        let now: Vec<u64> = self.fresh.drain(..self.fresh.len().min(self.batch_size())).collect();
-        let mut batch = self.replay.minibatch(&now, self.batch_size(), &mut stream);
+        let fresh: Vec<u64> = self.fresh.drain(..self.fresh.len().min(self.batch_size())).collect();
+        let mut batch = self.replay.minibatch(&fresh, self.batch_size(), &mut stream);
         for example in &mut batch {
             self.learner.fill_states(&mut example.answers)?;
             self.replay.keep_states(example);
@@ -235,18 +270,25 @@ impl Mind {
         if batch.is_empty() {
             return Ok(None);
         }
-        let report = self.learner.learn(&batch)?;
+        let mut report = self.learner.learn(&batch)?;
+        report.version += self.base;
         self.since_normalised += 1;
-        if self.since_normalised >= self.config.normalise_every && !self.references.is_empty() {
+        let is_due = self.since_normalised >= self.config.normalise_every && !self.rebuilding;
+        if is_due && !self.references.is_empty() {
             self.learner.normalise(&self.references)?;
             self.since_normalised = 0;
         }
-        Ok(Some(report))
+        Ok(Some(Learned { report, fresh }))
     }
 
     /// The sequence up to which events were heard.
     pub(crate) fn up_to(&self) -> u64 {
         self.up_to
+    }
+
+    /// The sequence up to which what was taken back was left out.
+    pub(crate) fn clean_up_to(&self) -> u64 {
+        self.dirty.unwrap_or(self.up_to)
     }
 
     /// Events heard since the beginning.
@@ -256,7 +298,12 @@ impl Mind {
 
     /// The reward model's version.
     pub(crate) fn version(&self) -> u64 {
-        self.learner.version()
+        self.base + self.learner.version()
+    }
+
+    /// Lets the version go on from one that was shown before, where it is behind.
+    pub(crate) fn go_on_from(&mut self, shown: u64) {
+        self.base += shown.saturating_sub(self.version());
     }
 
     /// Events in the replay.
@@ -273,25 +320,29 @@ impl Mind {
     pub(crate) fn state(&self) -> LearnerState {
         let heard = Heard {
             up_to: self.up_to,
+            clean_up_to: self.clean_up_to(),
             events: self.heard,
-            fresh: self.fresh.clone(),
+            base: self.base,
+            fresh: self.fresh.iter().copied().collect(),
             owed_bits: self.owed.to_bits(),
             since_normalised: self.since_normalised,
             references: self.references.iter().map(|answer| answer.id).collect(),
+            replay: self.replay.seqs().collect(),
         };
         let LearnerState { tensors, scalars } = self.learner.state();
         let scalars = serde_json::json!({ "learner": scalars, "heard": heard });
         LearnerState { tensors, scalars }
     }
 
-    /// Goes on from a saved state. The replay is filled by [`Mind::recall`].
-    pub(crate) fn restore(&mut self, state: LearnerState) -> Result<(), MindError> {
+    /// Goes on from a saved state, whose replay is still to be remembered.
+    pub(crate) fn restore(&mut self, state: LearnerState) -> Result<Recall, MindError> {
         let LearnerState { tensors, mut scalars } = state;
         let heard = serde_json::from_value::<Heard>(scalars["heard"].take())
             .map_err(|error| LearningError::state("heard", format!("does not read ({error})")))?;
         self.learner.restore(&LearnerState { tensors, scalars: scalars["learner"].take() })?;
-        (self.up_to, self.heard) = (heard.up_to, heard.events);
-        self.fresh = heard.fresh;
+        (self.up_to, self.heard, self.base) = (heard.up_to, heard.events, heard.base);
+        self.dirty = (heard.clean_up_to < heard.up_to).then_some(heard.clean_up_to);
+        self.fresh = heard.fresh.into();
         self.owed = f64::from_bits(heard.owed_bits);
         self.since_normalised = heard.since_normalised;
         self.references.clear();
@@ -300,6 +351,31 @@ impl Mind {
                 self.references.push(Rollout { trunk: TrunkStates::Absent, ..Rollout::clone(&answer) });
             }
         }
-        Ok(())
+        let first = heard.replay.first().map_or(self.up_to, |first| first.saturating_sub(1));
+        Ok(Recall { reader: Reader::after(first), members: heard.replay.into_iter().collect(), up_to: self.up_to })
+    }
+}
+
+/// Fills the replay of a restored mind from the journal, with exactly the events that it held.
+#[derive(Debug)]
+pub(crate) struct Recall {
+    reader: Reader,
+    members: BTreeSet<u64>,
+    up_to: u64,
+}
+
+impl Recall {
+    /// Events passed in one unit.
+    const PAGE: usize = 64;
+
+    /// Remembers a page of events; `false` when all are remembered.
+    pub(crate) fn page(&mut self, mind: &mut Mind, log: &dyn FeedbackLog) -> Result<bool, MindError> {
+        for _ in 0..Self::PAGE {
+            let Some(event) = self.reader.next(log, self.up_to)? else { return Ok(false) };
+            if self.members.remove(&event.seq) {
+                mind.recall(event)?;
+            }
+        }
+        Ok(!self.members.is_empty())
     }
 }

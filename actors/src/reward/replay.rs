@@ -1,6 +1,7 @@
 //! The reward model's memory of what people said, mirrored from the store: bounded, oldest out first.
 //!
-//! Invariant: an event stands here at most once, in journal order, and a retracted one not at all.
+//! Invariant: an event stands here at most once, in journal order. What is drawn depends on the order of the events and
+//! not on their sequence numbers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,16 +16,12 @@ pub(crate) struct Replay {
     /// How many of the newest examples keep their trunk states; the others recompute them when drawn.
     cached: usize,
     by_seq: BTreeMap<u64, RewardExample>,
-    seq_of: BTreeMap<String, u64>,
-    /// Ids taken back before or after their event came, so that the order of arrival does not matter.
-    retracted: BTreeSet<String>,
 }
 
 impl Replay {
     /// At most `capacity` examples, of which the newest `cached` keep their trunk states.
     pub(crate) fn new(capacity: usize, cached: usize) -> Self {
-        let (by_seq, seq_of, retracted) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        Self { capacity: capacity.max(1), cached, by_seq, seq_of, retracted }
+        Self { capacity: capacity.max(1), cached, by_seq: BTreeMap::new() }
     }
 
     /// Examples at hand.
@@ -32,18 +29,27 @@ impl Replay {
         self.by_seq.len()
     }
 
-    /// Adds an example unless its event was taken back or is here already.
+    /// Sequences of the examples at hand, in their order.
+    pub(crate) fn seqs(&self) -> impl Iterator<Item = u64> {
+        self.by_seq.keys().copied()
+    }
+
+    /// Keeps trunk states of only so many of the newest examples from now on.
+    pub(crate) fn keep_states_of(&mut self, newest: usize) {
+        self.cached = newest;
+        for example in self.by_seq.values_mut().rev().skip(newest) {
+            example.answers.iter_mut().for_each(|answer| answer.trunk = TrunkStates::Absent);
+        }
+    }
+
+    /// Adds an example unless it is here already.
     pub(crate) fn push(&mut self, example: RewardExample) {
-        let id = example.feedback.id.clone();
-        if self.retracted.contains(&id) || self.seq_of.contains_key(&id) {
+        if self.by_seq.contains_key(&example.seq) {
             return;
         }
-        self.seq_of.insert(id, example.seq);
         self.by_seq.insert(example.seq, example);
-        if self.by_seq.len() > self.capacity
-            && let Some((_, oldest)) = self.by_seq.pop_first()
-        {
-            self.seq_of.remove(&oldest.feedback.id);
+        if self.by_seq.len() > self.capacity {
+            self.by_seq.pop_first();
         }
         if let Some((_, aged)) = self.by_seq.iter_mut().rev().nth(self.cached) {
             aged.answers.iter_mut().for_each(|answer| answer.trunk = TrunkStates::Absent);
@@ -60,11 +66,9 @@ impl Replay {
         }
     }
 
-    /// Takes an event back: it leaves the memory and never enters it again. Says whether it was here.
-    pub(crate) fn retract(&mut self, feedback: &str) -> bool {
-        self.retracted.insert(feedback.to_owned());
-        let seq = self.seq_of.remove(feedback);
-        seq.is_some_and(|seq| self.by_seq.remove(&seq).is_some())
+    /// An example leaves the memory. Says whether it was here.
+    pub(crate) fn remove(&mut self, seq: u64) -> bool {
+        self.by_seq.remove(&seq).is_some()
     }
 
     /// A minibatch of at most `size`: first the events of `fresh` that are still here, then, half and half, recent and
@@ -124,14 +128,11 @@ mod tests {
     }
 
     #[test]
-    fn a_retracted_event_is_gone_also_when_it_comes_later() {
+    fn what_is_removed_is_drawn_no_more() {
         let mut replay = Replay::new(8, 8);
-        replay.push(reward_example(1));
-        assert!(replay.retract("f1"));
-        assert!(!replay.retract("f2"), "not here yet");
-        replay.push(reward_example(1));
-        replay.push(reward_example(2));
-        assert_eq!(replay.len(), 0);
+        (1..=2).for_each(|seq| replay.push(reward_example(seq)));
+        assert!(replay.remove(1) && !replay.remove(1));
+        assert_eq!(replay.seqs().collect::<Vec<_>>(), [2]);
     }
 
     #[test]

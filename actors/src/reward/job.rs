@@ -1,0 +1,338 @@
+//! The reward actor's loop of short units.
+//!
+//! Invariant: events are heard in journal order, each once: first those of the journal that the state it began with does
+//! not hold, then those of the port. Between two events or minibatches at most
+//! [`HearingConfig::groups_before_feedback`] groups are scored, and scoring never waits for more than one of each.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::journal::{Reader, Retractions};
+use super::mind::{Learned, Mind, Recall};
+use super::rebuild::{Anchors, Rebuild, Step};
+use super::{
+    ACCURACY, ECE, HearingConfig, LOG_LOSS, LOSS, REBUILDING, REBUILDS, RewardState, RewardView, SCORED, SECONDS,
+    UPDATES,
+};
+use crate::cancel::Cancel;
+use crate::failpoint::Failpoints;
+use crate::link::{Feed, Inlet, OfferError, Port};
+use crate::messages::{LoopEvent, RolloutGroup, ScoredGroup};
+use crate::seams::{DurableFeedback, FeedbackLog};
+use crate::worker::{Desk, Job};
+
+/// How often a full port is tried again while nothing else is to do.
+const TRY_AGAIN: Duration = Duration::from_millis(5);
+
+/// The actor's work.
+pub struct RewardJob {
+    /// Answers to be scored.
+    pub(crate) rollouts: Inlet<RolloutGroup>,
+    /// Durable feedback, in journal order.
+    pub(crate) ratings: Inlet<DurableFeedback>,
+    /// Scored answers.
+    pub(crate) scored: Port<ScoredGroup>,
+    /// Who wants to see what was learned.
+    pub(crate) events: Feed<LoopEvent>,
+    /// The journal: what was said since the checkpoint is heard from there.
+    pub(crate) log: Box<dyn FeedbackLog>,
+    /// The reward model and what it heard.
+    pub(crate) mind: Mind,
+    /// What its replay held, where it began from a saved state.
+    pub(crate) recall: Option<Recall>,
+    /// Where learning anew can begin.
+    pub(crate) anchors: Box<dyn Anchors>,
+    /// How the work is divided.
+    pub(crate) config: HearingConfig,
+    /// What others may see.
+    pub(crate) view: watch::Sender<RewardView>,
+    /// Fired when nothing more will come and everything was scored and heard.
+    pub(crate) drained: Cancel,
+    /// `reward.before`, `reward.after`: around each unit.
+    pub(crate) failpoints: Failpoints,
+}
+
+impl Job for RewardJob {
+    type State = RewardState;
+
+    async fn run(self, desk: Desk<RewardState>) -> Result<(), String> {
+        let behind = Some(Reader::after(self.mind.up_to()));
+        let (retractions, rebuild) = (Retractions::default(), None);
+        Hearing { job: self, desk, retractions, behind, rebuild }.run().await
+    }
+}
+
+/// An incarnation at work.
+struct Hearing {
+    job: RewardJob,
+    desk: Desk<RewardState>,
+    /// What was taken back.
+    retractions: Retractions,
+    /// The journal, while it holds events that were not heard; the port repeats the last of them.
+    behind: Option<Reader>,
+    /// The model without what was taken back, while it is learned.
+    rebuild: Option<Rebuild>,
+}
+
+impl Hearing {
+    async fn run(mut self) -> Result<(), String> {
+        self.prepare().await?;
+        let (mut rollouts, mut ratings) = (self.job.rollouts.items(), self.job.ratings.items());
+        let (mut rollouts_open, mut ratings_open) = (true, true);
+        let mut unsent: VecDeque<ScoredGroup> = VecDeque::new();
+        let mut scored_since = 0;
+        loop {
+            if self.desk.is_cancelled() {
+                return Err("told to end".to_owned());
+            }
+            while let Some(somebody) = self.desk.state_wanted() {
+                // Whoever asked may have given up waiting.
+                let _ = somebody.send(self.state());
+            }
+            self.send(&mut unsent);
+            // Scores that nobody takes, or that nobody wants now, keep nobody waiting.
+            let idle = self.job.rollouts.is_empty() || !unsent.is_empty() || self.desk.is_paused();
+            if idle || scored_since >= self.job.config.groups_before_feedback {
+                scored_since = 0;
+                if self.hear_and_learn(idle)? {
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+            }
+            if unsent.is_empty()
+                && !self.desk.is_paused()
+                && let Some(group) = self.job.rollouts.try_recv()
+            {
+                unsent.push_back(self.score(group)?);
+                scored_since += 1;
+                tokio::task::yield_now().await;
+                continue;
+            }
+            if !rollouts_open && !ratings_open && unsent.is_empty() {
+                self.job.drained.cancel();
+                if self.desk.should_finish() {
+                    return Ok(());
+                }
+            }
+            tokio::select! {
+                biased;
+                () = self.desk.ordered() => (),
+                event = ratings.next(), if ratings_open => match event {
+                    // What a drain finds still behind is heard from the journal at the next start.
+                    Some(_) if self.behind.is_some() => (),
+                    Some(event) => { self.hear(event)?; }
+                    None => ratings_open = false,
+                },
+                group = rollouts.next(), if rollouts_open && unsent.is_empty() && !self.desk.is_paused() => match group {
+                    Some(group) => unsent.push_back(self.score(group)?),
+                    None => rollouts_open = false,
+                },
+                () = tokio::time::sleep(TRY_AGAIN), if !unsent.is_empty() => (),
+            }
+        }
+    }
+
+    /// Reads what was taken back, and puts what the restored model learned from before back into its replay. Nothing is
+    /// computed: scoring begins when the journal is read.
+    async fn prepare(&mut self) -> Result<(), String> {
+        // An incarnation after a crash goes back to the last checkpoint, but the version that was shown does not.
+        let shown = self.job.view.borrow().version;
+        self.job.mind.go_on_from(shown);
+        let mut reader = Reader::after(0);
+        let mut read = 0;
+        while let Some(event) = reader.next(self.job.log.as_ref(), u64::MAX).map_err(|error| error.to_string())? {
+            self.retractions.note(&event, self.job.log.as_ref()).map_err(|error| error.to_string())?;
+            read += 1;
+            if read % 256 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        if let Some(mut recall) = self.job.recall.take() {
+            let RewardJob { mind, log, .. } = &mut self.job;
+            while recall.page(mind, log.as_ref()).map_err(|error| error.to_string())? {
+                tokio::task::yield_now().await;
+            }
+        }
+        // What the restored model should not have heard.
+        let spoiling = self.retractions.spoiling(self.job.mind.clean_up_to(), self.job.mind.up_to());
+        spoiling.iter().for_each(|retraction| self.job.mind.take_back(*retraction));
+        if !spoiling.is_empty() {
+            self.begin_rebuild()?;
+        }
+        self.show();
+        Ok(())
+    }
+
+    /// The next waiting events and a minibatch, and a step of the rebuilding. `false` when there is nothing to do.
+    fn hear_and_learn(&mut self, idle: bool) -> Result<bool, String> {
+        let draining = self.job.ratings.is_closed() && self.job.rollouts.is_closed();
+        if draining {
+            // What was heard is learned, extra learning is given up; what is behind is left to the next start.
+            self.job.mind.forgive();
+            if self.behind.is_none() {
+                self.hear_waiting()?;
+            }
+            let has_fresh = self.job.mind.has_fresh();
+            return if has_fresh { self.learn().map(|()| true) } else { Ok(false) };
+        }
+        let mut worked = self.hear_behind()?;
+        if self.behind.is_none() {
+            worked |= self.hear_waiting()?;
+        }
+        let is_due = self.behind.is_none() && (worked || (self.job.mind.has_fresh() && idle));
+        if is_due || self.job.mind.owes() {
+            self.learn()?;
+            worked = true;
+        }
+        Ok(self.step_rebuild()? || worked)
+    }
+
+    /// One event that the journal has beyond the state that this incarnation began with.
+    fn hear_behind(&mut self) -> Result<bool, String> {
+        let Some(reader) = &mut self.behind else { return Ok(false) };
+        match reader.next(self.job.log.as_ref(), u64::MAX).map_err(|error| error.to_string())? {
+            Some(event) => self.hear(event).map(|_| true),
+            None => {
+                self.behind = None;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Events that wait, as many as a minibatch holds. `true` when one of them is to be learned.
+    fn hear_waiting(&mut self) -> Result<bool, String> {
+        let mut heard = false;
+        while !self.job.mind.is_full()
+            && let Some(event) = self.job.ratings.try_recv()
+        {
+            heard |= self.hear(event)?;
+        }
+        Ok(heard)
+    }
+
+    fn hear(&mut self, event: DurableFeedback) -> Result<bool, String> {
+        let _hand = self.desk.lifeline.hold(format!("feedback {} (journal {})", event.feedback.id, event.seq));
+        let _unit = self.desk.lifeline.begin("foretell");
+        let job = &mut self.job;
+        job.failpoints.hit("reward.before").map_err(|error| error.to_string())?;
+        let retraction = self.retractions.note(&event, job.log.as_ref()).map_err(|error| error.to_string())?;
+        let taken_back = self.retractions.holds(&event);
+        let heard = job.mind.hear(event, taken_back).map_err(|error| error.to_string())?;
+        job.failpoints.hit("reward.after").map_err(|error| error.to_string())?;
+        if let Some(retraction) = retraction {
+            self.job.mind.take_back(retraction);
+            // One that has not come to the event will leave it out.
+            if self.rebuild.as_ref().is_none_or(|rebuild| rebuild.up_to() >= retraction.of) {
+                self.begin_rebuild()?;
+            }
+        }
+        self.show();
+        Ok(heard)
+    }
+
+    fn begin_rebuild(&mut self) -> Result<(), String> {
+        let job = &mut self.job;
+        self.rebuild = None; // its memory is free before the next one takes some
+        job.mind.make_room();
+        let rebuild = Rebuild::begin(&job.mind, job.anchors.as_ref(), &self.retractions);
+        self.rebuild = Some(rebuild.map_err(|error| error.to_string())?);
+        metrics::gauge!(REBUILDING).set(1.0);
+        Ok(())
+    }
+
+    fn step_rebuild(&mut self) -> Result<bool, String> {
+        let Some(rebuild) = &mut self.rebuild else { return Ok(false) };
+        let _unit = self.desk.lifeline.begin("learn anew");
+        let job = &mut self.job;
+        let step = rebuild.step(job.mind.up_to(), job.log.as_ref(), &self.retractions);
+        if step.map_err(|error| error.to_string())? == Step::Worked {
+            return Ok(true);
+        }
+        let rebuild = self.rebuild.take().expect("it was just stepped");
+        let seconds = rebuild.seconds();
+        job.mind = rebuild.finish(&job.mind).map_err(|error| error.to_string())?;
+        metrics::counter!(REBUILDS).increment(1);
+        metrics::gauge!(REBUILDING).set(0.0);
+        let version = job.mind.version();
+        tracing::info!(version, seconds, "the reward model was learned anew without what was taken back");
+        job.events.publish(LoopEvent::RewardRebuilt { version, up_to: job.mind.up_to(), seconds });
+        self.show();
+        Ok(true)
+    }
+
+    fn score(&mut self, group: RolloutGroup) -> Result<ScoredGroup, String> {
+        let first = group.rollouts.first().map_or(0, |rollout| rollout.group);
+        let _hand = self.desk.lifeline.hold(format!("answers {first} and following"));
+        let _unit = self.desk.lifeline.begin("score");
+        let job = &mut self.job;
+        job.failpoints.hit("score.before").map_err(|error| error.to_string())?;
+        let scored = job.mind.score(group).map_err(|error| error.to_string())?;
+        job.failpoints.hit("score.after").map_err(|error| error.to_string())?;
+        let mean_score = scored.rollouts.iter().map(|one| one.score).sum::<f64>() / scored.rollouts.len().max(1) as f64;
+        metrics::counter!(SCORED).increment(scored.rollouts.len() as u64);
+        job.events.publish(LoopEvent::Scored { group: first, mean_score, version: job.mind.version() });
+        Ok(scored)
+    }
+
+    fn learn(&mut self) -> Result<(), String> {
+        let _unit = self.desk.lifeline.begin("reward minibatch");
+        let began = Instant::now();
+        let learned = self.job.mind.learn().map_err(|error| error.to_string())?;
+        let Some(Learned { report, .. }) = learned else { return Ok(()) };
+        let seconds = began.elapsed().as_secs_f64();
+        metrics::counter!(UPDATES).increment(1);
+        metrics::histogram!(SECONDS).record(seconds);
+        metrics::gauge!(LOSS).set(report.likelihood_loss);
+        self.show();
+        let recent = self.job.mind.prequential().recent();
+        self.job.events.publish(LoopEvent::RewardUpdate {
+            version: report.version,
+            report,
+            prequential_accuracy: recent.accuracy,
+            prequential_log_loss: recent.log_loss,
+            replay: self.job.mind.replay_len(),
+            seconds,
+        });
+        Ok(())
+    }
+
+    fn show(&self) {
+        let mind = &self.job.mind;
+        let recent = mind.prequential().recent();
+        let view = RewardView {
+            version: mind.version(),
+            up_to: mind.up_to(),
+            heard: mind.heard(),
+            replay: mind.replay_len(),
+            rebuilding: self.rebuild.is_some(),
+            accuracy: recent.accuracy,
+            log_loss: recent.log_loss,
+            calibration_error: recent.calibration_error,
+        };
+        for (name, value) in [(ACCURACY, view.accuracy), (LOG_LOSS, view.log_loss), (ECE, view.calibration_error)] {
+            value.into_iter().for_each(|value| metrics::gauge!(name).set(value));
+        }
+        self.job.view.send_replace(view);
+    }
+
+    fn state(&self) -> RewardState {
+        let mind = &self.job.mind;
+        let (version, up_to, clean_up_to) = (mind.version(), mind.up_to(), mind.clean_up_to());
+        RewardState { learner: mind.state(), version, up_to, clean_up_to }
+    }
+
+    fn send(&self, unsent: &mut VecDeque<ScoredGroup>) {
+        while let Some(group) = unsent.pop_front() {
+            match self.job.scored.offer(group) {
+                Ok(()) => {}
+                Err(OfferError::Full(group)) => return unsent.push_front(group),
+                // Closed: the learner is gone for good; the ticket gives its places back.
+                Err(OfferError::Closed(_)) => {}
+            }
+        }
+    }
+}
