@@ -70,6 +70,7 @@ pub const CATALOGUE: &[Metric] = &[
     gauge("understudy_reward_prequential_accuracy", "Share of choices foretold before learning from them"),
     gauge("understudy_reward_prequential_log_loss", "Log-loss of what was foretold, nats"),
     gauge("understudy_reward_calibration_error", "Expected calibration error of what was foretold"),
+    histogram("understudy_reward_heard_to_learned_seconds", "Seconds from a rating's arrival to its first minibatch"),
     counter("understudy_reward_rebuilds_total", "Times the reward model was learned anew without what was taken back"),
     gauge("understudy_reward_rebuilding", "1 while the reward model is learned anew, else 0"),
     counter("understudy_ppo_updates_total", "Policy updates that taught something"),

@@ -4,7 +4,7 @@
 //! not hold, then those of the port. Between two events or minibatches at most
 //! [`HearingConfig::groups_before_feedback`] groups are scored, and scoring never waits for more than one of each.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -15,8 +15,8 @@ use super::journal::{Reader, Retractions};
 use super::mind::{Learned, Mind, Recall};
 use super::rebuild::{Anchors, Rebuild, Step};
 use super::{
-    ACCURACY, ECE, HearingConfig, LOG_LOSS, LOSS, REBUILDING, REBUILDS, RewardState, RewardView, SCORED, SECONDS,
-    UPDATES,
+    ACCURACY, ECE, HEARD_TO_LEARNED, HearingConfig, LOG_LOSS, LOSS, REBUILDING, REBUILDS, RewardState, RewardView,
+    SCORED, SECONDS, UPDATES,
 };
 use crate::cancel::Cancel;
 use crate::failpoint::Failpoints;
@@ -62,7 +62,8 @@ impl Job for RewardJob {
     async fn run(self, desk: Desk<RewardState>) -> Result<(), String> {
         let behind = Some(Reader::after(self.mind.up_to()));
         let (retractions, rebuild) = (Retractions::default(), None);
-        Hearing { job: self, desk, retractions, behind, rebuild }.run().await
+        let arrived = BTreeMap::new();
+        Hearing { job: self, desk, retractions, behind, rebuild, arrived }.run().await
     }
 }
 
@@ -76,6 +77,8 @@ struct Hearing {
     behind: Option<Reader>,
     /// The model without what was taken back, while it is learned.
     rebuild: Option<Rebuild>,
+    /// When the events came that no minibatch has held yet: at most two minibatches of them.
+    arrived: BTreeMap<u64, Instant>,
 }
 
 impl Hearing {
@@ -220,11 +223,16 @@ impl Hearing {
         let job = &mut self.job;
         job.failpoints.hit("reward.before").map_err(|error| error.to_string())?;
         let retraction = self.retractions.note(&event, job.log.as_ref()).map_err(|error| error.to_string())?;
-        let taken_back = self.retractions.holds(&event);
+        let (seq, taken_back) = (event.seq, self.retractions.holds(&event));
+        let arrived = Instant::now();
         let heard = job.mind.hear(event, taken_back).map_err(|error| error.to_string())?;
         job.failpoints.hit("reward.after").map_err(|error| error.to_string())?;
+        if heard {
+            self.arrived.insert(seq, arrived);
+        }
         if let Some(retraction) = retraction {
             self.job.mind.take_back(retraction);
+            self.arrived.remove(&retraction.of);
             // One that has not come to the event will leave it out.
             if self.rebuild.as_ref().is_none_or(|rebuild| rebuild.up_to() >= retraction.of) {
                 self.begin_rebuild()?;
@@ -254,6 +262,7 @@ impl Hearing {
         }
         let rebuild = self.rebuild.take().expect("it was just stepped");
         let seconds = rebuild.seconds();
+        self.arrived.clear(); // the new model has learned from all of them
         job.mind = rebuild.finish(&job.mind).map_err(|error| error.to_string())?;
         metrics::counter!(REBUILDS).increment(1);
         metrics::gauge!(REBUILDING).set(0.0);
@@ -282,7 +291,10 @@ impl Hearing {
         let _unit = self.desk.lifeline.begin("reward minibatch");
         let began = Instant::now();
         let learned = self.job.mind.learn().map_err(|error| error.to_string())?;
-        let Some(Learned { report, .. }) = learned else { return Ok(()) };
+        let Some(Learned { report, fresh }) = learned else { return Ok(()) };
+        for arrived in fresh.iter().filter_map(|seq| self.arrived.remove(seq)) {
+            metrics::histogram!(HEARD_TO_LEARNED).record(arrived.elapsed().as_secs_f64());
+        }
         let seconds = began.elapsed().as_secs_f64();
         metrics::counter!(UPDATES).increment(1);
         metrics::histogram!(SECONDS).record(seconds);

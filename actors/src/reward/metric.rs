@@ -20,3 +20,5 @@ pub const ECE: &str = "understudy_reward_calibration_error";
 pub const REBUILDS: &str = "understudy_reward_rebuilds_total";
 /// Gauge, 1 while the model is learned anew beside the one that serves, else 0.
 pub const REBUILDING: &str = "understudy_reward_rebuilding";
+/// Histogram, seconds from an event's arrival at the actor to the end of the first minibatch that held it.
+pub const HEARD_TO_LEARNED: &str = "understudy_reward_heard_to_learned_seconds";

@@ -134,10 +134,8 @@ impl Mind {
         self.dirty = None;
         self.up_to = self.up_to.max(served.up_to);
         self.references.clone_from(&served.references);
-        if !self.references.is_empty() {
-            self.learner.normalise(&self.references)?;
-        }
-        self.since_normalised = 0;
+        self.references.iter_mut().for_each(|answer| answer.trunk = TrunkStates::Absent);
+        self.normalise()?;
         Ok(self)
     }
 
@@ -273,12 +271,23 @@ impl Mind {
         let mut report = self.learner.learn(&batch)?;
         report.version += self.base;
         self.since_normalised += 1;
-        let is_due = self.since_normalised >= self.config.normalise_every && !self.rebuilding;
-        if is_due && !self.references.is_empty() {
-            self.learner.normalise(&self.references)?;
-            self.since_normalised = 0;
+        if self.since_normalised >= self.config.normalise_every && !self.rebuilding {
+            self.normalise()?;
         }
         Ok(Some(Learned { report, fresh }))
+    }
+
+    fn normalise(&mut self) -> Result<(), MindError> {
+        if self.references.is_empty() {
+            return Ok(());
+        }
+        for answer in &mut self.references {
+            // Each alone: what is computed does not depend on the others. Kept, for the next time.
+            self.learner.fill_states(std::slice::from_mut(answer))?;
+        }
+        self.learner.normalise(&self.references)?;
+        self.since_normalised = 0;
+        Ok(())
     }
 
     /// The sequence up to which events were heard.
