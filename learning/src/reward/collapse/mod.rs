@@ -7,14 +7,26 @@
 
 mod beta;
 mod box_newton;
+pub mod experiment;
 pub mod law;
+pub mod monitor;
+mod null;
 mod nystrom;
 pub mod optimum;
+pub mod picture;
+mod report;
 pub mod wasserstein;
 
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod monitor_tests;
 
+pub use experiment::{Experiment, Outcome};
 pub use law::{Law, law, w1_to_law};
+pub use monitor::{Monitor, Probe, TrainProbe};
+pub use null::{Null, permutation_null};
 pub use optimum::{Optimum, dial_optimum, optimum, optimum_of_pairs};
+pub use picture::{Between, Picture, Prompt, picture};
+pub use report::{COMMON, CollapseReport, DISTINCT, FITTED, Figures, MERGED, MISSING};
 pub use wasserstein::{Curve, barycentre, w1};

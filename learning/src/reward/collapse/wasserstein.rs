@@ -93,6 +93,13 @@ pub fn barycentre<'a>(curves: impl IntoIterator<Item = &'a Curve>) -> Option<Cur
     Some(Curve { ends, values })
 }
 
+/// Puts curves on one common grid: one row of heights a curve, and the width of each step.
+pub(super) fn on_one_grid(curves: &[Curve]) -> (Vec<Vec<f64>>, Vec<f64>) {
+    let ends = union(&curves.iter().collect::<Vec<_>>());
+    let widths = ends.iter().scan(0.0, |from, &end| Some(end - std::mem::replace(from, end))).collect();
+    (curves.iter().map(|curve| curve.on(&ends)).collect(), widths)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
