@@ -18,6 +18,8 @@ mod report;
 pub mod wasserstein;
 
 #[cfg(test)]
+mod experiment_tests;
+#[cfg(test)]
 mod fixtures;
 #[cfg(test)]
 mod monitor_tests;

@@ -117,30 +117,3 @@ fn probes_that_say_nothing_make_no_report_and_broken_ones_an_error() {
     assert!(monitor.observe(1, &[], &[strange]).is_err());
     assert!(monitor.history().is_empty());
 }
-
-#[test]
-fn zz_probe_speed() {
-    tch::set_num_threads(1);
-    let steps: usize = std::env::var("STEPS").map_or(300, |s| s.parse().unwrap());
-    let only = std::env::var("ONLY").unwrap_or_default();
-    for (name, choice) in super::experiment::losses() {
-        if !name.contains(&only) {
-            continue;
-        }
-        let start = std::time::Instant::now();
-        let hidden = std::env::var("HIDDEN").map_or(128, |s| s.parse().unwrap());
-        let outcome = super::Experiment { hidden, ..super::Experiment::new(choice, steps) }.run(1).unwrap();
-        let r = &outcome.report;
-        println!(
-            "{name:30} {:?} train {:.4} test {:.4} want {:.4} opt {:.4} acc {:.3} {:.3} alarm {}",
-            start.elapsed(),
-            r.train.d_types.unwrap(),
-            r.d_types.unwrap(),
-            r.d_want.unwrap(),
-            r.d_opt,
-            r.train.accuracy.unwrap(),
-            r.held_out.accuracy.unwrap(),
-            r.alarm
-        );
-    }
-}
