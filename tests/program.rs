@@ -64,6 +64,9 @@ fn bad_input_gives_one_sentence_with_the_thing_and_the_remedy() {
     check(&["serve", "--bind", &address], 1, &format!("cannot listen on {address} (http.bind)"));
     check(&["serve", "--bind", "0.0.0.0:1"], 2, "only loopback");
     check(&["evaluate", "--set", "source.held_out=0"], 2, "raise source.held_out");
+    for command in ["annotators", "openness"] {
+        check(&[command, "--data-dir", text(&path("none"))], 3, "there is no checkpoint in");
+    }
 }
 
 /// Writes a tiny model as a Hugging Face folder and tells where.
@@ -209,13 +212,22 @@ fn a_daemon_that_is_killed_goes_on_with_the_same_ratings_versions_and_ids() {
     assert!(told.success());
     assert_eq!(second.child.wait().unwrap().code(), Some(0), "SIGTERM drains and ends cleanly");
     assert!(checkpoints(folder.path(), "verify").iter().all(|row| row["whole"] == true));
+    let people = read(folder.path(), &["annotators"])["annotators"].clone();
+    let people = people.as_array().expect("a list");
+    let mine = people.iter().find(|person| person["annotator"] == "me").expect("everybody who rated is shown");
+    assert!(mine["events"] == 1 && mine["standing"] == "new" && people.len() > 1, "{people:?}");
 }
 
 fn checkpoints(folder: &Path, command: &str) -> Vec<Value> {
+    let list = read(folder, &["checkpoints", command]);
+    list.as_array().expect("a list").clone()
+}
+
+/// What a command says of the daemon's data.
+fn read(folder: &Path, command: &[&str]) -> Value {
     let data = folder.join("data");
-    let output =
-        understudy().args(["checkpoints", command, "--json", "--data-dir", text(&data)]).output().expect("it runs");
-    serde_json::from_slice(&output.stdout).expect("a list")
+    let output = understudy().args(command).args(["--json", "--data-dir", text(&data)]).output().expect("it runs");
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
 }
 
 /// A whole comparison on a tiny model: its report.

@@ -14,6 +14,7 @@ mod evaluate;
 mod export;
 mod failure;
 mod global;
+mod learned;
 mod live;
 mod serve;
 mod simulate;
@@ -62,6 +63,10 @@ pub enum Command {
     Ask(ask::Flags),
     /// Measure the gold reward of fresh answers to held-out questions
     Evaluate(evaluate::Flags),
+    /// Show how the reward model reads each person's ratings
+    Annotators(learned::annotators::Flags),
+    /// Show how closed-ended questions are held to be, and why
+    Openness(learned::openness::Flags),
     /// Write a checkpoint as a Hugging Face folder
     Export(export::Flags),
     /// List, show or verify checkpoints
@@ -100,6 +105,8 @@ fn run(cli: Cli) -> Outcome {
         Command::Simulate(flags) => simulate::run(&global, flags),
         Command::Ask(flags) => ask::run(&global, flags),
         Command::Evaluate(flags) => evaluate::run(&global, flags),
+        Command::Annotators(flags) => learned::annotators::run(&global, &flags),
+        Command::Openness(flags) => learned::openness::run(&global, &flags),
         Command::Export(flags) => export::run(&global, flags),
         Command::Checkpoints(command) => checkpoints::run(&global, command),
         Command::Doctor(flags) => doctor::run(&global, flags),

@@ -131,12 +131,20 @@ impl Saved {
         Self::learner(checkpoint, REWARD, "reward")
     }
 
-    fn learner(checkpoint: &Checkpoint, part: &'static str, key: &str) -> Result<LearnerState, SavedError> {
-        let tensors = decode(&checkpoint.read(part)?).map_err(|error| SavedError::Tensors { part, error })?;
+    /// The reward actor's scalars in a checkpoint, without the tensors: the learner's own under "learner".
+    pub fn reward_scalars(checkpoint: &Checkpoint) -> Result<Value, SavedError> {
+        Self::scalars(checkpoint, "reward")
+    }
+
+    fn scalars(checkpoint: &Checkpoint, key: &str) -> Result<Value, SavedError> {
         let scalars: Value = serde_json::from_slice(&checkpoint.read(SCALARS)?)
             .map_err(|error| SavedError::Scalars { part: SCALARS, reason: error.to_string() })?;
-        let scalars = scalars.get(key).cloned();
         let missing = || SavedError::Scalars { part: SCALARS, reason: format!("it has nothing under {key:?}") };
-        Ok(LearnerState { tensors, scalars: scalars.ok_or_else(missing)? })
+        scalars.get(key).cloned().ok_or_else(missing)
+    }
+
+    fn learner(checkpoint: &Checkpoint, part: &'static str, key: &str) -> Result<LearnerState, SavedError> {
+        let tensors = decode(&checkpoint.read(part)?).map_err(|error| SavedError::Tensors { part, error })?;
+        Ok(LearnerState { tensors, scalars: Self::scalars(checkpoint, key)? })
     }
 }

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Taste, gold_reward};
+use crate::reward::openness::declared;
 use crate::stages::Question;
 
 /// What kind of answer a question has.
@@ -42,7 +43,7 @@ impl Types {
 
     /// The type of a question: what it declares (above 0.5 is closed), else a draw by its id.
     pub fn of(&self, question: &Question) -> QuestionType {
-        let closed = match question.closedness {
+        let closed = match declared(question) {
             _ if !self.are_on() => false,
             Some(declared) => declared > 0.5,
             None => unit(&question.id) < self.closed_share,

@@ -13,6 +13,7 @@ use understudy_actors::messages::AnsweredQuestion;
 use understudy_actors::source::{QuestionSource, SourceError};
 use understudy_learning::annotators::Population;
 use understudy_learning::gold::{QuestionType, Types, gold_reward};
+use understudy_learning::reward::openness::{CLOSED_TAG, OPEN_TAG};
 use understudy_learning::stages::{Feedback, Question, Rollout};
 
 use super::super::Failure;
@@ -22,6 +23,8 @@ use crate::sources::drawn::Drawn;
 
 /// P(closed-ended) by which a type is told.
 const TOLD: [f64; 2] = [0.1, 0.9];
+/// Tags that would tell it, taken off in every arm.
+const TELLING: [&str; 2] = [CLOSED_TAG, OPEN_TAG];
 /// Questions whose ids are part of the fingerprint.
 const FIRST_QUESTIONS: u64 = 256;
 /// Smallest spread of usual answers that people are scaled to: where all answers are alike, nobody can tell them apart.
@@ -156,7 +159,9 @@ impl QuestionSource for Asked {
         let told = TOLD[usize::from(self.types.of(&question) == QuestionType::Closed)];
         self.known.lock().insert(question.id.clone(), told);
         let closedness = self.tell.then_some(told);
-        Ok(Some(Arc::new(Question { closedness, ..Question::clone(&question) })))
+        let tags = question.tags.iter().filter(|tag| !TELLING.iter().any(|word| tag.eq_ignore_ascii_case(word)));
+        let tags = tags.cloned().collect();
+        Ok(Some(Arc::new(Question { closedness, tags, ..Question::clone(&question) })))
     }
 }
 
@@ -183,5 +188,41 @@ impl Rater for Informed {
 
     fn gold(&self, question: &Question, answer: &Rollout) -> Option<f64> {
         self.inner.gold(&self.known.restored(question), answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use understudy_learning::reward::openness::declared;
+
+    use super::*;
+
+    struct One(Question);
+
+    impl QuestionSource for One {
+        fn name(&self) -> &str {
+            "one"
+        }
+
+        fn draw(&mut self, _: u64) -> Result<Option<Arc<Question>>, SourceError> {
+            Ok(Some(Arc::new(self.0.clone())))
+        }
+    }
+
+    #[test]
+    fn learners_are_told_a_type_in_one_arm_only_and_raters_always() {
+        let text = r#"{"id":"s/1","source":"s","title":"Which tea?","body":"","tags":["tea","Closed-Ended"],"author":null,
+            "url":null,"licence":null,"asked_at":0,"closedness":0.8}"#;
+        let question: Question = serde_json::from_str(text).unwrap();
+        let types = Types { closed_share: 0.5, right_share: 0.5, gold_mean: 0.0, gold_spread: 1.0 };
+        for tell in [false, true] {
+            let known = Known::default();
+            let inner = Box::new(One(question.clone()));
+            let mut asked = Asked { inner, types, tell, known: known.clone() };
+            let shown = asked.draw(0).unwrap().unwrap();
+            assert_eq!(declared(&shown), tell.then_some(0.9));
+            assert_eq!((shown.tags.as_slice(), shown.text()), (["tea".to_owned()].as_slice(), question.text()));
+            assert_eq!(types.of(&known.restored(&shown)), QuestionType::Closed);
+        }
     }
 }
