@@ -54,6 +54,7 @@ pub fn daemon_config(config: &Config) -> DaemonConfig {
         ppo: config.ppo.clone(),
         reward: config.reward.clone(),
         hearing: config.hearing.clone(),
+        openness: config.openness.clone(),
         capacities: Capacities { chats: generation.max_waiting, ..Capacities::default() },
         answers_in_memory: config.store.answers_in_memory,
         unrated_again: config.store.unrated_again,

@@ -80,6 +80,7 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
     };
     learning("ppo", config.ppo.validate())?;
     learning("reward", config.reward.validate())?;
+    learning("openness", config.openness.validate())?;
     learning("annotators", annotators.population.validate())?;
     let same = config.ppo.temperature == g.temperature;
     rule(same, "ppo.temperature", "leave it out: it follows generation.temperature")?;

@@ -16,6 +16,7 @@ use understudy_actors::reward::HearingConfig;
 use understudy_learning::annotators::PopulationConfig;
 use understudy_learning::ppo::PpoConfig;
 use understudy_learning::reward::RewardConfig;
+use understudy_learning::reward::openness::OpennessConfig;
 
 pub use error::ConfigError;
 pub use layers::{Layers, Loaded, Origin};
@@ -39,6 +40,8 @@ pub struct Config {
     pub reward: RewardConfig,
     /// How the reward actor divides its work.
     pub hearing: HearingConfig,
+    /// How closed-ended questions are held to be.
+    pub openness: OpennessConfig,
     /// Where questions come from.
     pub source: Source,
     /// Simulated people.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use understudy_checkpoints::checkpoint::Retention;
 use understudy_learning::ppo::PpoConfig;
 use understudy_learning::reward::RewardConfig;
+use understudy_learning::reward::openness::OpennessConfig;
 use understudy_learning::stages::Sampling;
 use understudy_model::generate::EngineConfig;
 
@@ -46,6 +47,8 @@ pub struct DaemonConfig {
     pub reward: RewardConfig,
     /// How the reward actor divides its work.
     pub hearing: HearingConfig,
+    /// How closed-ended questions are held to be.
+    pub openness: OpennessConfig,
     /// How much each link holds.
     pub capacities: Capacities,
     /// Answers kept in memory with their trunk states; older ones are read from the store.
@@ -86,6 +89,7 @@ impl Default for DaemonConfig {
             ppo,
             reward: RewardConfig::default(),
             hearing: HearingConfig::default(),
+            openness: OpennessConfig::default(),
             capacities: Capacities::default(),
             answers_in_memory: 256,
             unrated_again: 64,
@@ -103,6 +107,7 @@ impl DaemonConfig {
     pub fn validate(&self) -> Result<(), StartError> {
         self.ppo.validate()?;
         self.reward.validate()?;
+        self.openness.validate()?;
         let fail = |text: String| Err(StartError::Config(text));
         let (asked, learned) = (self.asking.sampling.temperature, self.ppo.temperature);
         if (asked - learned).abs() > 1e-9 {

@@ -52,7 +52,7 @@ impl Default for OpennessConfig {
             strength: 2.0,
             gate_questions: 32,
             gate_features: 128,
-            gate_learning_rate: 0.5,
+            gate_learning_rate: 0.1,
             gate_decay: 1e-3,
         }
     }

@@ -26,4 +26,6 @@ pub use explain::Explanation;
 pub use vote_entropy::vote_entropy;
 
 #[cfg(test)]
-mod fixtures;
+mod simulation;
+#[cfg(test)]
+mod tests;
