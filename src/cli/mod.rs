@@ -67,6 +67,8 @@ pub enum Command {
     Annotators(learned::annotators::Flags),
     /// Show how closed-ended questions are held to be, and why
     Openness(learned::openness::Flags),
+    /// Say whether the reward model has forgotten the difference between types of question
+    Collapse(learned::collapse::Flags),
     /// Write a checkpoint as a Hugging Face folder
     Export(export::Flags),
     /// List, show or verify checkpoints
@@ -107,6 +109,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Evaluate(flags) => evaluate::run(&global, flags),
         Command::Annotators(flags) => learned::annotators::run(&global, &flags),
         Command::Openness(flags) => learned::openness::run(&global, &flags),
+        Command::Collapse(flags) => learned::collapse::run(&global, &flags),
         Command::Export(flags) => export::run(&global, flags),
         Command::Checkpoints(command) => checkpoints::run(&global, command),
         Command::Doctor(flags) => doctor::run(&global, flags),

@@ -4,6 +4,7 @@
 //! disturbed, and what is shown is what a restart would go on from.
 
 pub(super) mod annotators;
+pub(super) mod collapse;
 pub(super) mod openness;
 mod table;
 
