@@ -6,8 +6,8 @@ use super::CollapseReport;
 use super::experiment::{Experiment, losses};
 
 const SEEDS: [u64; 3] = [1, 2, 3];
-/// Enough for common losses to come within 0.004 of their optimum (measured: 0.0015 after 800).
-const STEPS: usize = 600;
+/// Enough for the types of a common loss to come within 0.004 of each other (0.005 after 300 steps, 0.0015 after 800).
+const STEPS: usize = 500;
 
 fn reports(choice: UtilityChoice, steps: usize) -> Vec<CollapseReport> {
     tch::set_num_threads(1);
@@ -52,7 +52,7 @@ fn prompt_aware_utilities_keep_the_types_apart_and_lose_no_accuracy() {
 fn a_network_that_is_not_trained_yet_raises_no_alarm_and_one_seed_gives_one_outcome() {
     let common = UtilityChoice::Common { utility: Utility::LogSigmoid { c: 4.0 } };
     for report in reports(common, 20) {
-        assert!(!report.alarm && report.d_opt > 0.1, "{}", report.line());
+        assert!(!report.alarm && report.d_opt > 0.05, "{}", report.line());
     }
     assert_eq!(reports(UtilityChoice::Dial, 3), reports(UtilityChoice::Dial, 3));
 }

@@ -17,7 +17,7 @@ fn dial(closed: bool) -> Utility {
 fn probes(utility: impl Fn(bool) -> Utility, noise: f64, seed: u64) -> (Vec<TrainProbe>, Vec<Probe>) {
     let mut stream = Stream::new(seed, Purpose::Evaluation, 0);
     let mut probe = |i: usize| {
-        let closed = i % 2 == 0;
+        let closed = i.is_multiple_of(2);
         let curve = optimum(&utility(closed), K).expect("sound").rewards;
         let rewards = curve.iter().map(|r| (r + noise * stream.normal()).clamp(0.0, 1.0)).collect();
         let ranks: Vec<i64> = (0..K as i64).collect();
