@@ -126,7 +126,7 @@ fn draw_series(chart: &mut Chart<'_>, series: &Series, number: usize) -> Drawn {
     let finite = |point: &&(f64, f64)| point.0.is_finite() && point.1.is_finite();
     let points: Vec<(f64, f64)> = series.points.iter().filter(finite).copied().collect();
     // Later lines are thinner, so that one exactly beneath another still shows.
-    let style = colour.stroke_width(4u32.saturating_sub(number as u32).max(1));
+    let style = colour.stroke_width(4u32.saturating_sub(number as u32).max(2));
     chart
         .draw_series(LineSeries::new(points.iter().copied(), style))?
         .label(&series.name)

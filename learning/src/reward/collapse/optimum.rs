@@ -177,6 +177,7 @@ fn linear_start(n: usize, pairs: &[WeightedPair]) -> Option<Vec<f64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rng::{Purpose, Stream};
 
     fn close(got: &[f64], expected: &[f64], tolerance: f64) {
         assert_eq!(got.len(), expected.len());
@@ -229,5 +230,44 @@ mod tests {
         assert!(optimum_of_pairs(&Utility::Log { eps: None }, 2, &both).is_err());
         assert!(optimum_of_pairs(&Utility::X, 2, &[pair(0, 2, 1.0)]).is_err());
         assert!(optimum_of_pairs(&Utility::X, 2, &[pair(0, 1, 0.0)]).is_err());
+    }
+
+    #[test]
+    fn no_reward_of_any_comparison_graph_wants_to_move() {
+        // The conditions of Karush, Kuhn and Tucker: slope 0 inside, outwards at the ends. Ties, cycles and loose ends
+        // included; the problem is concave, so this is the optimum.
+        let kinds = [
+            Utility::X,
+            Utility::Log { eps: Some(0.1) },
+            Utility::Inv { s: 1.0, eps: Some(0.1) },
+            Utility::LogSigmoid { c: 4.0 },
+            Utility::Exp { lambda: 0.2 },
+            Utility::Exp { lambda: 38.0 },
+        ];
+        let mut stream = Stream::new(1, Purpose::Evaluation, 0);
+        for trial in 0..600 {
+            let (n, utility) = (2 + stream.below(9), kinds[trial % kinds.len()]);
+            let mut pairs = Vec::new();
+            for _ in 0..1 + stream.below(3 * n) {
+                let (a, b) = (stream.below(n), stream.below(n));
+                // Mostly in one order, now and then against it.
+                let (better, worse) = if (a < b) == (stream.uniform() < 0.9) { (a, b) } else { (b, a) };
+                if a != b {
+                    pairs.push(WeightedPair { better, worse, weight: [0.5, 1.0, 2.0][stream.below(3)] });
+                }
+            }
+            let rewards = optimum_of_pairs(&utility, n, &pairs).expect("sound").rewards;
+            let mut slope = vec![0.0; n];
+            for pair in &pairs {
+                let rise = pair.weight * utility.slope_f64(rewards[pair.better] - rewards[pair.worse]);
+                slope[pair.better] += rise;
+                slope[pair.worse] -= rise;
+            }
+            let steepest = utility.slope_f64(0.0);
+            for (i, (&reward, &slope)) in rewards.iter().zip(&slope).enumerate() {
+                let gain = if slope > 0.0 { slope * (1.0 - reward) } else { -slope * reward };
+                assert!(gain <= 1e-9 * steepest, "{utility:?} {pairs:?}: reward {i} of {rewards:?} would gain {gain}");
+            }
+        }
     }
 }
