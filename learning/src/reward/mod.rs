@@ -20,6 +20,8 @@ mod terms;
 mod update;
 
 #[cfg(test)]
+mod incremental_tests;
+#[cfg(test)]
 mod tests;
 
 pub use calibration::{Outcome, Prequential, PrequentialStats, Summary};

@@ -13,7 +13,7 @@ use crate::stages::{Feedback, FeedbackKind, Finish, Prompt, Question, Rollout, S
 
 const WORDS: [&str; 8] = ["tea", "cup", "hot", "and", "pot", "leaf", "cold", "sip"];
 
-fn question(id: usize) -> Question {
+pub(super) fn question(id: usize) -> Question {
     Question {
         id: format!("test/{id}"),
         source: "test".into(),
@@ -29,7 +29,7 @@ fn question(id: usize) -> Question {
 }
 
 /// An answer of random words; its tokens are its bytes, its trunk states are computed when asked for.
-fn answer(id: u64, question: &Arc<Question>, stream: &mut Stream) -> Rollout {
+pub(super) fn answer(id: u64, question: &Arc<Question>, stream: &mut Stream) -> Rollout {
     let count = 1 + stream.below(7);
     let text = (0..count).map(|_| WORDS[stream.below(WORDS.len())]).collect::<Vec<_>>().join(" ");
     let tokens: Vec<i64> = text.bytes().map(i64::from).collect();
@@ -58,7 +58,7 @@ fn answer(id: u64, question: &Arc<Question>, stream: &mut Stream) -> Rollout {
 }
 
 /// Ratings of groups of four random answers by `population`.
-fn ratings(population: &[Annotator], count: usize, seed: u64) -> Vec<RewardExample> {
+pub(super) fn ratings(population: &[Annotator], count: usize, seed: u64) -> Vec<RewardExample> {
     let mut stream = Stream::new(seed, Purpose::Evaluation, 0);
     let rate = |number: usize| {
         let asked = Arc::new(question(number));
@@ -76,7 +76,7 @@ fn ratings(population: &[Annotator], count: usize, seed: u64) -> Vec<RewardExamp
 }
 
 /// Likes answers of about eight words: with at most seven words, the longer the better.
-fn population(config: PopulationConfig) -> Vec<Annotator> {
+pub(super) fn population(config: PopulationConfig) -> Vec<Annotator> {
     let taste = Taste {
         relevance: 0.0,
         repetition: 0.0,
@@ -89,12 +89,12 @@ fn population(config: PopulationConfig) -> Vec<Annotator> {
     Population::draw(&config, 1).unwrap()
 }
 
-fn learner(config: RewardConfig) -> RewardLearner {
+pub(super) fn learner(config: RewardConfig) -> RewardLearner {
     let model = tiny_model(3);
     RewardLearner::new(model.trunk, &model.branch, config, 7).unwrap()
 }
 
-fn fast() -> RewardConfig {
+pub(super) fn fast() -> RewardConfig {
     RewardConfig { head_start: HeadStart::Normal, learning_rate: 3e-3, head_learning_rate: 1e-2, ..Default::default() }
 }
 

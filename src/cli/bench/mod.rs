@@ -1,10 +1,12 @@
 //! `understudy bench`: how fast this machine generates and learns, by phase, per wall second and per core-second.
 //!
-//! Invariant: what is measured is the code that serves and learns, on the configured model; nothing is simulated.
+//! Invariant: what is measured is the code that serves and learns, on the configured model. Only the cost curve of the
+//! reward model is measured on a tiny one with simulated people, and instead of the rest.
 
 mod generate;
 mod learn;
 mod meter;
+mod reward_cost;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -18,7 +20,8 @@ use crate::speaker::{Speaker, Which, parameter_count};
 #[derive(Debug, Args)]
 #[command(
     after_help = "Prints one JSON object: generation at each batch size, one PPO iteration, one reward update and one SFT step by
-phase; 'cpu' is processor time over all threads, so that rate_per_core_second compares machines.
+phase; 'cpu' is processor time over all threads, so that rate_per_core_second compares machines. With --reward-events:
+seconds an event (heard and learned from) in each decade, and how the last compares with the first.
 
 Example:
   understudy bench --batch 1 --batch 8 --tokens 64 | jq .generation"
@@ -36,6 +39,9 @@ pub struct Flags {
     /// Only generation
     #[arg(long)]
     only_generation: bool,
+    /// Instead of all that: what one rating costs the reward model, up to this many, on a tiny model
+    #[arg(long, value_name = "N")]
+    reward_events: Option<u64>,
 }
 
 /// Runs `understudy bench`.
@@ -44,6 +50,17 @@ pub(super) fn run(global: &Global, flags: Flags) -> Outcome {
     crate::telemetry::start_logs(&config.log);
     if flags.batch.contains(&0) || flags.tokens < 2 || flags.prompt < 2 {
         return Err(Failure::Usage("--batch must be at least 1, --tokens and --prompt at least 2".to_owned()));
+    }
+    if let Some(events) = flags.reward_events {
+        // Matrices this small gain nothing from more.
+        tch::set_num_threads(1);
+        let progress = progress_bar(events, "ratings", false);
+        let curve = reward_cost::curve(&config, events, || progress.inc(1))?;
+        progress.finish_and_clear();
+        return print(
+            global,
+            &json!({"machine": resources::machine(), "optimised_build": OPTIMISED, "reward_cost": curve}),
+        );
     }
     config.source.held_out = config.source.held_out.max(0.5);
     let questions = held_out(&config, 64)?;
@@ -65,7 +82,7 @@ pub(super) fn run(global: &Global, flags: Flags) -> Outcome {
         },
         "machine": resources::machine(),
         "threads": config.threads.intra_op,
-        "optimised_build": !cfg!(debug_assertions),
+        "optimised_build": OPTIMISED,
         "generation": generation,
     });
     if !flags.only_generation {
@@ -81,6 +98,13 @@ pub(super) fn run(global: &Global, flags: Flags) -> Outcome {
     }
     report["peak_memory_bytes"] = Value::from(resources::peak_memory_bytes());
     progress.finish_and_clear();
+    print(global, &report)
+}
+
+/// Whether this program was built for speed.
+const OPTIMISED: bool = !cfg!(debug_assertions);
+
+fn print(global: &Global, report: &Value) -> Outcome {
     let text = if global.json { report.to_string() } else { format!("{report:#}") };
     println!("{text}");
     Ok(())
