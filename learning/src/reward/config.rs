@@ -82,6 +82,9 @@ impl UtilityChoice {
     }
 }
 
+/// More would cost more than the scores that it speaks of.
+const MOST_EPISTEMIC_DIMS: usize = 512;
+
 /// How the reward model learns from feedback.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -119,6 +122,12 @@ pub struct RewardConfig {
     pub batch_size: usize,
     /// Most tokens in one pass; longer batches are passed in parts, with the same gradient.
     pub tokens_per_pass: usize,
+    /// Dimensions of the features on which the uncertainty of scores is kept; 0 turns it off. A covariance of M takes
+    /// 8 M² bytes, each new likelihood term 3 M² multiplications.
+    pub epistemic_dims: usize,
+    /// Prior precision of the last layer over features of length 1: before any rating an answer that has nothing in
+    /// common with the reference answers has a raw score of 0 ± 1/√this.
+    pub epistemic_prior: f64,
     /// Events after which an event counts half in the recent prequential figures.
     pub half_life: u32,
     /// Who is believed how much.
@@ -144,6 +153,8 @@ impl Default for RewardConfig {
             default_closedness: 0.5,
             batch_size: 8,
             tokens_per_pass: 2048,
+            epistemic_dims: 256,
+            epistemic_prior: 1.0,
             half_life: 200,
             reliability: ReliabilityConfig::default(),
         }
@@ -184,6 +195,16 @@ impl RewardConfig {
         if self.batch_size == 0 || self.tokens_per_pass == 0 {
             let value = format!("{} with tokens_per_pass {}", self.batch_size, self.tokens_per_pass);
             return fail("batch_size", value, "give whole numbers above 0 for both");
+        }
+        if !(self.epistemic_prior.is_finite() && self.epistemic_prior > 0.0) {
+            return fail("epistemic_prior", self.epistemic_prior.to_string(), "give a finite number above 0");
+        }
+        if self.epistemic_dims > MOST_EPISTEMIC_DIMS {
+            return fail(
+                "epistemic_dims",
+                self.epistemic_dims.to_string(),
+                "give at most 512: 2 MiB and 8e5 products a term",
+            );
         }
         if self.utility_answers < 2 {
             return fail("utility_answers", self.utility_answers.to_string(), "give at least 2; 4 is where it matters");

@@ -99,7 +99,8 @@ fn two_way(kind: &'static str, probability: f64, up: f64, said: Option<bool>) ->
     Prequential { kind, probability, correct: given.map(|given| given > 0.5), outcomes, ..Default::default() }
 }
 
-fn level_probabilities(beta: f64, score: f64, thresholds: &[f64]) -> Vec<f64> {
+/// P of each level, worst first, under rising `thresholds` at slope `beta`.
+pub(super) fn level_probabilities(beta: f64, score: f64, thresholds: &[f64]) -> Vec<f64> {
     let cumulative: Vec<f64> = thresholds.iter().map(|threshold| sigmoid(beta * (threshold - score))).collect();
     let upper = cumulative.iter().copied().chain([1.0]);
     let lower = [0.0].into_iter().chain(cumulative.iter().copied());

@@ -6,6 +6,7 @@
 pub mod calibration;
 pub mod collapse;
 mod config;
+mod epistemic;
 mod foretell;
 mod likelihood;
 pub mod losses;

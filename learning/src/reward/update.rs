@@ -3,6 +3,8 @@
 //! Invariant: a step that would not be finite changes nothing but the count of skipped steps; a saved and restored
 //! learner goes on bit for bit.
 
+mod certainty;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tch::{Kind, Tensor};
@@ -10,6 +12,7 @@ use understudy_model::{Branch, Trunk};
 
 use super::calibration::{Prequential, PrequentialStats};
 use super::config::RewardConfig;
+use super::epistemic::Epistemic;
 use super::foretell::{Thresholds, foretell};
 use super::likelihood::Scale;
 use super::losses::ordinal::{even_thresholds, rising_thresholds};
@@ -29,7 +32,8 @@ use crate::state::{LearnerState, check_tensors, get_f64, get_u64, load_tensors, 
 pub struct RewardScore {
     /// Normalised on the reference answers.
     pub score: f64,
-    /// Standard error where it is known, else 0.
+    /// Standard error of the score by the posterior of the last layer, given the reference answers; 0 where
+    /// [`RewardConfig::epistemic_dims`] is 0.
     pub reward_std: f64,
 }
 
@@ -76,6 +80,7 @@ pub struct RewardLearner {
     normalisation: Normalisation,
     stats: PrequentialStats,
     people: People,
+    epistemic: Option<Epistemic>,
     version: RewardVersion,
     skipped: u64,
     skipped_in_a_row: u32,
@@ -95,6 +100,8 @@ impl RewardLearner {
             ("line".to_owned(), leaf(&[0.0])),
             ("tie".to_owned(), leaf(&[FRESH_TIE])),
         ];
+        let (dims, prior) = (config.epistemic_dims, config.epistemic_prior);
+        let epistemic = (dims > 0).then(|| Epistemic::new(model.features(), dims, prior, seed));
         let (head, layers) = model.parameters().into_iter().partition(|(name, _)| is_head(name));
         Ok(Self {
             layers: AdamW::new(layers, config.adam),
@@ -102,6 +109,7 @@ impl RewardLearner {
             scale: AdamW::new(clones(&thresholds), config.adam),
             stats: PrequentialStats::new(config.half_life),
             people: People::new(config.reliability.clone()),
+            epistemic,
             normalisation: Normalisation::default(),
             version: 0,
             skipped: 0,
@@ -115,6 +123,11 @@ impl RewardLearner {
     /// Steps done.
     pub fn version(&self) -> RewardVersion {
         self.version
+    }
+
+    /// Likelihood terms that the uncertainty of scores left out for numerical reasons.
+    pub fn epistemic_skipped(&self) -> u64 {
+        self.epistemic.as_ref().map_or(0, Epistemic::skipped)
     }
 
     /// Steps left out because they were not finite.
@@ -135,8 +148,12 @@ impl RewardLearner {
     /// Normalised scores of answers, in order.
     pub fn score(&self, rollouts: &[Rollout]) -> Result<Vec<RewardScore>, LearningError> {
         let answers: Vec<&Rollout> = rollouts.iter().collect();
-        let score = |raw: f64| RewardScore { score: self.normalisation.apply(raw), reward_std: 0.0 };
-        Ok(self.raw_scores(&answers)?.into_iter().map(score).collect())
+        let (raw, deviations) = self.judged(&answers)?;
+        let score = |(raw, deviation): (f64, f64)| RewardScore {
+            score: self.normalisation.apply(raw),
+            reward_std: self.normalisation.gain * deviation,
+        };
+        Ok(raw.into_iter().zip(deviations).map(score).collect())
     }
 
     /// Computes the trunk states of the rollouts that have none: worth it where they are used more than once.
@@ -210,6 +227,7 @@ impl RewardLearner {
             return Err(LearningError::NonFinite { what: "the score of a reference answer", value: *value });
         }
         self.normalisation = Normalisation::from_reference(&raw);
+        self.centre_on(&answers)?;
         Ok(self.normalisation)
     }
 
@@ -242,8 +260,8 @@ impl RewardLearner {
         report.grad_norm = norms.iter().map(|norm| norm * norm).sum::<f64>().sqrt();
         if total.is_finite() && report.grad_norm.is_finite() {
             let heard = |example: &usize| voices[terms.statements.by[*example]].influence() > 0.0;
-            let logits = Tensor::from_slice(&logits).to_kind(Kind::Float).to_device(self.model.device());
-            let evidence = evidence(&terms.statements, &logits, &self.scale_tensors(), &voices, &self.config)?;
+            let as_tensor = Tensor::from_slice(&logits).to_kind(Kind::Float).to_device(self.model.device());
+            let evidence = evidence(&terms.statements, &as_tensor, &self.scale_tensors(), &voices, &self.config)?;
             // Where only the ignored spoke nothing may move, not even by the momentum of earlier steps.
             if terms.statements.speaking().iter().any(heard) {
                 let (norm, limit) = (report.grad_norm, self.config.max_grad_norm);
@@ -257,6 +275,7 @@ impl RewardLearner {
             self.version += 1;
             self.skipped_in_a_row = 0;
             report.version = self.version;
+            self.hear(batch, &terms, &logits, &voices)?;
         } else {
             let value = if total.is_finite() { report.grad_norm } else { total };
             self.skip(value)?;
@@ -339,7 +358,11 @@ impl RewardLearner {
         for (prefix, optimiser) in self.optimisers() {
             tensors.extend(optimiser.state().into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
         }
+        if let Some(epistemic) = &self.epistemic {
+            put_tensors(&mut tensors, EPISTEMIC, &epistemic.tensors());
+        }
         let mut scalars = Map::new();
+        scalars.insert("epistemic_skipped".into(), self.epistemic_skipped().into());
         scalars.insert("version".into(), self.version.into());
         scalars.insert("skipped".into(), self.skipped.into());
         scalars.insert("skipped_in_a_row".into(), self.skipped_in_a_row.into());
@@ -362,6 +385,14 @@ impl RewardLearner {
         let stats = stats.map_err(|error| LearningError::state("stats", error.to_string()))?;
         let saved = scalars.get("annotators").unwrap_or(&Value::Null);
         let people = People::restored(saved, self.config.reliability.clone())?;
+        let skipped_terms = get_u64(scalars, "epistemic_skipped")?;
+        let saved: Vec<_> = of(EPISTEMIC).into_iter().collect();
+        let resumed = |own: &Epistemic| match saved.is_empty() {
+            // It was off when the state was saved: as unsure as before any rating.
+            true => Ok(own.fresh()),
+            false => own.restored(&saved, skipped_terms),
+        };
+        let epistemic = self.epistemic.as_ref().map(resumed).transpose()?;
         check_tensors(&self.model.parameters(), &of("model."))?;
         check_tensors(&self.thresholds, &of("thresholds."))?;
         for (prefix, optimiser) in self.optimisers() {
@@ -373,6 +404,7 @@ impl RewardLearner {
         self.head.load_state(&of(HEAD))?;
         self.scale.load_state(&of(SCALE))?;
         (self.version, self.skipped, self.skipped_in_a_row) = (version, skipped, in_a_row);
+        self.epistemic = epistemic;
         (self.normalisation, self.stats, self.people) = (normalisation, stats, people);
         Ok(())
     }
@@ -382,6 +414,7 @@ impl RewardLearner {
     }
 }
 
+const EPISTEMIC: &str = "epistemic.";
 const LAYERS: &str = "adam.layers.";
 const HEAD: &str = "adam.head.";
 const SCALE: &str = "adam.thresholds.";
