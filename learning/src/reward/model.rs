@@ -149,7 +149,7 @@ impl RewardModel {
         }
         let states = match rollout.trunk {
             TrunkStates::Present { .. } => self.states(&[rollout])?,
-            TrunkStates::Absent => trunk_states(&self.trunk, &[rollout.prompt.tokens.clone()]),
+            TrunkStates::Absent => trunk_states(&self.trunk, std::slice::from_ref(&rollout.prompt.tokens)),
         };
         let mean = states.get(0).narrow(0, 0, tokens).mean_dim(0, false, Kind::Float);
         let size = (mean.square().mean(Kind::Float) + 1e-12).sqrt();
