@@ -16,6 +16,7 @@ mod tests;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use indicatif::ProgressBar;
 use serde_json::json;
 use toml::Value;
 
@@ -108,10 +109,11 @@ pub(super) fn run(global: &Global, settings: &Settings) -> Outcome {
             progress.set_message(format!("seed {seed}, {}", arm.name()));
             let run = bench.run(&config, *arm, settings, &progress)?;
             remove(&config.data.dir);
-            tracing::info!(seed, arm = arm.name(), seconds = run.seconds, "a run is done");
+            let line = run.line();
             report.add(run);
             report.write(settings.out.as_deref())?;
             progress.inc(1);
+            say(&progress, &format!("{} of {runs}: {line}", report.runs.len()));
         }
     }
     progress.finish_and_clear();
@@ -123,6 +125,14 @@ pub(super) fn run(global: &Global, settings: &Settings) -> Outcome {
         false => print!("{}", summary::text(&report)),
     }
     Ok(())
+}
+
+/// One line on stderr, above the bar where there is one.
+fn say(progress: &ProgressBar, line: &str) {
+    match progress.is_hidden() {
+        true => eprintln!("{line}"),
+        false => progress.println(line),
+    }
 }
 
 fn check(config: &Config, settings: &Settings) -> Outcome {

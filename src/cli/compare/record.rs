@@ -78,6 +78,23 @@ pub(super) struct Run {
     pub(super) figures: BTreeMap<Group, Figures>,
 }
 
+impl Run {
+    /// For whoever waits.
+    pub(super) fn line(&self) -> String {
+        let gain = |group: Group| self.figures.get(&group).map_or(0.0, |figures| figures.gain);
+        format!(
+            "seed {}, {}: {} updates and {} ratings in {:.0} s, gain {:+.3} open, {:+.3} closed",
+            self.seed,
+            self.arm.name(),
+            self.updates,
+            self.ratings,
+            self.seconds,
+            gain(Group::Open),
+            gain(Group::Closed)
+        )
+    }
+}
+
 /// Everything that was done and found.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Report {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use serde_json::{Value as Json, json};
-use understudy_learning::reward::openness::{Basis, Explanation, Openness, OpennessConfig, Origin};
+use understudy_learning::reward::openness::{Basis, Explanation, Openness, Origin};
 
 use super::super::{Failure, Global, Outcome};
 use super::Learned;
@@ -64,10 +64,10 @@ pub(in crate::cli) fn run(global: &Global, flags: &Flags) -> Outcome {
     Ok(())
 }
 
-fn restored(state: &Json, _learned: &Learned) -> Result<Openness, Failure> {
+fn restored(state: &Json, learned: &Learned) -> Result<Openness, Failure> {
     // The width of the prompt's features is the model's, which is not loaded for this.
     let number = |name: &str| state[name].as_u64().unwrap_or_default();
-    let mut openness = Openness::new(OpennessConfig::default(), number("width") as usize, number("seed"));
+    let mut openness = Openness::new(learned.config.openness.clone(), number("width") as usize, number("seed"));
     openness.restore(state).map_err(anyhow::Error::from)?;
     Ok(openness)
 }
@@ -162,6 +162,7 @@ fn one(explanation: &Explanation) -> String {
 
 #[cfg(test)]
 mod tests {
+    use understudy_learning::reward::openness::OpennessConfig;
     use understudy_learning::stages::{Feedback, FeedbackKind, Question};
 
     use super::*;
