@@ -73,11 +73,29 @@ pub struct Ack {
 /// First half of the SHA-256 of kind and payload: tells the same record from another one under one key.
 pub(crate) type Digest = [u8; 16];
 
-pub(crate) fn digest(kind: RecordKind, bytes: &[u8]) -> Digest {
-    let full = Sha256::new().chain_update([kind.0]).chain_update(bytes).finalize();
-    let mut half = Digest::default();
-    half.copy_from_slice(&full[..16]);
-    half
+/// What a record is told by without comparing all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Prints {
+    /// Of kind and payload.
+    pub(crate) digest: Digest,
+    /// Of the key: 8 bytes of its SHA-256, never 0; and 0 for no key. Two keys may share it.
+    pub(crate) key: u64,
+}
+
+impl Prints {
+    pub(crate) fn of(kind: RecordKind, key: Option<&str>, bytes: &[u8]) -> Self {
+        let full = Sha256::new().chain_update([kind.0]).chain_update(bytes).finalize();
+        let mut digest = Digest::default();
+        digest.copy_from_slice(&full[..16]);
+        Self { digest, key: key.map_or(0, print_of_key) }
+    }
+}
+
+pub(crate) fn print_of_key(key: &str) -> u64 {
+    let full = Sha256::digest(key.as_bytes());
+    let mut print = [0; 8];
+    print.copy_from_slice(&full[..8]);
+    u64::from_le_bytes(print).max(1)
 }
 
 impl Record {

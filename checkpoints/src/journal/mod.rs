@@ -13,6 +13,7 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use compact::{Keep, Plan, Segments};
 pub(crate) use frame::{BATCH_BYTES, peek};
 pub use frame::{FORMAT_VERSION, decode_frame};
 pub use reader::TornTail;

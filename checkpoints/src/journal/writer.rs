@@ -5,17 +5,18 @@ use std::collections::hash_map::RandomState;
 use std::fs::File;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::frame::{HEADER_LEN, Header, encode_frame};
-use super::{Segment, segment_path};
+use super::{Segment, Segments, segment_path};
 use crate::{Disk, StoreError};
 
 /// Appends batches to the newest segment and begins a new one when it is long enough.
 pub(crate) struct Writer {
-    pub(super) disk: Disk,
-    pub(super) dir: PathBuf,
-    /// Segments that are complete, oldest first.
-    pub(super) closed: Vec<Segment>,
+    disk: Disk,
+    dir: PathBuf,
+    /// The complete ones, which another thread compacts.
+    segments: Arc<Segments>,
     active: Segment,
     file: File,
     roll_bytes: u64,
@@ -42,14 +43,15 @@ impl Writer {
             None => create_segment(dir, &disk, next)?,
         };
         disk.sync_dir(dir).map_err(StoreError::io("sync the directory", dir))?;
-        Ok(Self { disk, dir: dir.to_path_buf(), closed: segments, active, file, roll_bytes, buffer: Vec::new() })
+        let segments = Arc::new(Segments::new(dir, segments, active.bytes));
+        Ok(Self { disk, dir: dir.to_path_buf(), segments, active, file, roll_bytes, buffer: Vec::new() })
     }
 
     /// Makes encoded records durable; they continue the sequence. After an error the writer must not be used again.
     pub(crate) fn commit(&mut self, records: &[Vec<u8>]) -> Result<(), StoreError> {
         if self.active.bytes >= self.roll_bytes {
             let (fresh, file) = create_segment(&self.dir, &self.disk, self.active.last + 1)?;
-            self.closed.push(std::mem::replace(&mut self.active, fresh));
+            self.segments.close(std::mem::replace(&mut self.active, fresh));
             self.file = file;
         }
         self.buffer.clear();
@@ -60,16 +62,16 @@ impl Writer {
         self.active.bytes += self.buffer.len() as u64;
         self.active.records += records.len() as u64;
         self.active.last += records.len() as u64;
+        self.segments.set_active_bytes(self.active.bytes);
         if self.buffer.capacity() > 4 << 20 {
             self.buffer = Vec::new();
         }
         Ok(())
     }
 
-    /// Number and bytes of all segments.
-    pub(crate) fn size(&self) -> (usize, u64) {
-        let closed: u64 = self.closed.iter().map(|segment| segment.bytes).sum();
-        (self.closed.len() + 1, closed + self.active.bytes)
+    /// The complete segments, and the size of all.
+    pub(crate) fn segments(&self) -> Arc<Segments> {
+        Arc::clone(&self.segments)
     }
 }
 

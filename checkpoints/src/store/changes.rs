@@ -1,104 +1,54 @@
-//! The changes of one sled transaction, decided before it runs: sled may run a transaction's closure again, so the
-//! closure only writes what stands here.
+//! What acknowledged records change in sled, collected until the applier gets to it. A record that its ring has let go
+//! of again by then is not written at all.
 
 use std::collections::BTreeMap;
 
+use super::blocks::Entry;
 use crate::codec::Fields;
-use crate::record::Digest;
 
-/// Bytes of one chunk of a record. Together with its key under 64 KiB, so that no page of sled outgrows its log.
-pub(super) const CHUNK_BYTES: usize = 60 << 10;
+/// Kind and sequence number.
+pub(super) type Place = (u8, u64);
 
-/// New value or removal, by key.
-pub(super) type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
-
-/// Writes to the four trees.
+/// Records and entries that sled does not have yet, and the totals with them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Changes {
-    pub(super) records: Writes,
-    pub(super) entries: Writes,
-    pub(super) keys: Writes,
-    pub(super) meta: Writes,
-}
-
-/// Key in the tree of records: sequence number and part, big-endian, so that the oldest comes first.
-pub(super) fn chunk_key(seq: u64, part: u16) -> Vec<u8> {
-    [&seq.to_be_bytes()[..], &part.to_be_bytes()].concat()
-}
-
-/// How many chunks an encoded record of `size` bytes takes.
-pub(super) fn chunk_count(size: u32) -> u16 {
-    u16::try_from((size as usize).div_ceil(CHUNK_BYTES)).expect("a record of 16 MiB has 274 chunks")
-}
-
-/// Key in the tree of entries.
-pub(super) fn entry_key(kind: u8, seq: u64) -> Vec<u8> {
-    [&[kind][..], &seq.to_be_bytes()].concat()
+    /// Encoded records.
+    pub(super) records: BTreeMap<Place, Vec<u8>>,
+    pub(super) entries: BTreeMap<Place, Entry>,
+    /// Totals by kind, after these changes.
+    pub(super) rings: BTreeMap<u8, RingMeta>,
+    /// The highest sequence number among these changes; 0 if there is none.
+    pub(super) applied: u64,
+    /// Records that came in.
+    pub(super) taken: usize,
+    /// Their bytes.
+    pub(super) bytes: usize,
+    /// Journal batches that came in.
+    pub(super) batches: u32,
 }
 
 impl Changes {
-    pub(super) fn put_record(&mut self, seq: u64, encoded: &[u8]) {
-        for (part, chunk) in (0u16..).zip(encoded.chunks(CHUNK_BYTES)) {
-            self.records.insert(chunk_key(seq, part), Some(chunk.to_vec()));
-        }
+    pub(super) fn is_empty(&self) -> bool {
+        self.rings.is_empty()
     }
 
-    pub(super) fn remove_record(&mut self, seq: u64, size: u32) {
-        for part in 0..chunk_count(size) {
-            self.records.insert(chunk_key(seq, part), None);
-        }
-    }
-}
-
-/// What the tree of entries says of a record, also after the record itself has left its ring.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
-    /// Encoded bytes.
-    pub(super) size: u32,
-    /// The record's checksum.
-    pub(super) crc: u32,
-    pub(super) group: u64,
-    pub(super) key: Option<String>,
-}
-
-impl Entry {
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let key = self.key.as_deref().unwrap_or_default().as_bytes();
-        [&self.size.to_le_bytes()[..], &self.crc.to_le_bytes(), &self.group.to_le_bytes(), key].concat()
-    }
-
-    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut fields = Fields::new(bytes);
-        let (size, crc, group) = (fields.u32()?, fields.u32()?, fields.u64()?);
-        let key = std::str::from_utf8(fields.rest()).ok()?;
-        Some(Self { size, crc, group, key: (!key.is_empty()).then(|| key.to_owned()) })
+    pub(super) fn put(&mut self, place: Place, encoded: Vec<u8>, entry: Entry) {
+        self.taken += 1;
+        self.bytes += encoded.len();
+        self.applied = place.1;
+        self.records.insert(place, encoded);
+        self.entries.insert(place, entry);
     }
 }
 
-/// What an idempotency key belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct KeyOwner {
-    pub(super) seq: u64,
-    pub(super) digest: Digest,
-}
-
-impl KeyOwner {
-    pub(super) fn encode(&self) -> Vec<u8> {
-        [&self.seq.to_le_bytes()[..], &self.digest].concat()
-    }
-
-    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut fields = Fields::new(bytes);
-        let seq = fields.u64()?;
-        Some(Self { seq, digest: fields.rest().try_into().ok()? })
-    }
-}
-
-/// One ring's totals, written with every change of it and compared with what is there at the next start.
+/// One ring's totals, written with every change of it and compared with what is there at the next start. What is in
+/// sled below `first` and `kept` only shares a block with what is above.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct RingMeta {
     /// Oldest record that is still in the ring.
     pub(super) first: u64,
+    /// Oldest record that is still in the key window.
+    pub(super) kept: u64,
     pub(super) records: u64,
     pub(super) bytes: u64,
     /// Wrapping sum of the records' checksums.
@@ -109,14 +59,14 @@ pub(super) struct RingMeta {
 
 impl RingMeta {
     pub(super) fn encode(&self) -> Vec<u8> {
-        let fields = [self.first, self.records, self.bytes, self.sum, self.entries];
+        let fields = [self.first, self.kept, self.records, self.bytes, self.sum, self.entries];
         fields.iter().flat_map(|field| field.to_le_bytes()).collect()
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields::new(bytes);
-        let (first, records, bytes) = (fields.u64()?, fields.u64()?, fields.u64()?);
-        let (sum, entries) = (fields.u64()?, fields.u64()?);
-        fields.is_empty().then_some(Self { first, records, bytes, sum, entries })
+        let (first, kept, records) = (fields.u64()?, fields.u64()?, fields.u64()?);
+        let (bytes, sum, entries) = (fields.u64()?, fields.u64()?, fields.u64()?);
+        fields.is_empty().then_some(Self { first, kept, records, bytes, sum, entries })
     }
 }

@@ -11,6 +11,7 @@ use super::committer::{Command, Pending};
 use super::index::RingStats;
 use super::sampling::{Sampling, choose};
 use super::shared::Shared;
+use crate::record::print_of_key;
 use crate::{Ack, CommitError, Full, MAX_KEY_BYTES, MAX_RECORD_BYTES, NewRecord, Record, RecordKind, StoreError};
 
 /// Called once, on the committer's thread, when a record is durable or refused; it must be quick and must not block.
@@ -31,6 +32,10 @@ pub struct Stats {
     pub journal_segments: usize,
     /// Bytes of the journal.
     pub journal_bytes: u64,
+    /// Records that are acknowledged and not yet in sled.
+    pub lag_records: u64,
+    /// Their bytes.
+    pub lag_bytes: u64,
     /// New records are refused because the disk is nearly full.
     pub low_space: bool,
     /// The rings.
@@ -98,13 +103,12 @@ impl StoreHandle {
 
     /// The record with this key; `None` if there is none or it has left its ring.
     pub fn get_by_key(&self, key: &str) -> Result<Option<Record>, StoreError> {
-        let Some(owner) = self.shared.owner(key)? else { return Ok(None) };
-        self.shared.record(owner.seq)
+        self.seq_of_key(key)?.map_or(Ok(None), |seq| self.shared.record(seq))
     }
 
     /// Sequence number of the record with this key, also after the record has left its ring.
     pub fn seq_of_key(&self, key: &str) -> Result<Option<u64>, StoreError> {
-        Ok(self.shared.owner(key)?.map(|owner| owner.seq))
+        Ok(self.shared.owner(key, print_of_key(key))?.map(|owner| owner.seq))
     }
 
     /// The record with this number; `None` if there is none or it has left its ring.
@@ -157,13 +161,17 @@ impl StoreHandle {
     pub fn stats(&self) -> Stats {
         let shared = &self.shared;
         let (waiting_records, waiting_bytes) = self.waiting();
+        let (journal_segments, journal_bytes) = shared.segments.size();
+        let (lag_records, lag_bytes) = shared.lag.size();
         Stats {
             last_seq: self.last_seq(),
             waiting_records,
             waiting_bytes,
             batches: shared.batches.load(Ordering::Relaxed),
-            journal_segments: shared.journal_segments.load(Ordering::Relaxed),
-            journal_bytes: shared.journal_bytes.load(Ordering::Relaxed),
+            journal_segments,
+            journal_bytes,
+            lag_records,
+            lag_bytes,
             low_space: shared.low_space.load(Ordering::Relaxed),
             rings: shared.read().index.stats(),
         }

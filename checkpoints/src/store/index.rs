@@ -1,20 +1,16 @@
 //! Which records are in which ring, in memory. The live records of a ring are always the longest run of its newest
-//! ones that fits its bounds, so they depend on the order of commits alone: a rebuilt store has the same ones.
+//! ones that fits its bounds, so they depend on the order of commits alone: a rebuilt store has the same ones. What is
+//! kept for the keys' sake is a run, too, and begins earlier. Nothing here reads sled, so deciding on a new record does
+//! not either.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::changes::{Changes, Entry, KeyOwner, RingMeta, entry_key};
+use super::blocks::Entry;
+use super::changes::{Changes, RingMeta};
 use super::{Bounds, StoreConfig};
-use crate::record::digest;
-use crate::{Record, RecordKind, StoreError};
-
-/// Name of the applied watermark in the tree of totals.
-pub(super) const APPLIED: &[u8] = b"applied";
-
-/// Where the totals of a kind's ring stand.
-pub(super) fn ring_key(kind: u8) -> Vec<u8> {
-    [b"ring/".as_slice(), &[kind]].concat()
-}
+use crate::journal::Keep;
+use crate::record::Prints;
+use crate::{Record, RecordKind};
 
 /// What a ring holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -36,6 +32,8 @@ pub(super) struct Slot {
     pub(super) group: u64,
     pub(super) size: u32,
     pub(super) crc: u32,
+    /// Print of its key, 0 for none.
+    pub(super) key: u64,
 }
 
 /// One kind's records: first those that only their keys outlive, then the live ones.
@@ -51,16 +49,12 @@ pub(super) struct Ring {
     groups: BTreeMap<u64, VecDeque<u64>>,
 }
 
-/// Looks up what sled says under a key of the tree of entries, or of the tree of keys.
-pub(super) trait Lookup {
-    fn entry(&self, kind: u8, seq: u64) -> Result<Option<Entry>, StoreError>;
-    fn owner(&self, key: &str) -> Result<Option<KeyOwner>, StoreError>;
-}
-
 /// All rings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Index {
     rings: BTreeMap<u8, Ring>,
+    /// Print of the key and sequence number of every kept record that has a key.
+    keys: BTreeSet<(u64, u64)>,
     configured: BTreeMap<RecordKind, Bounds>,
     other: Bounds,
     key_window: u64,
@@ -95,6 +89,12 @@ impl Ring {
         self.slots.range(start..).map(|slot| slot.seq)
     }
 
+    /// Sequence numbers of all records that are live or outlived by their keys.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> impl Iterator<Item = u64> + '_ {
+        self.slots.iter().map(|slot| slot.seq)
+    }
+
     fn stats(&self) -> RingStats {
         let seq_of = |slot: Option<&Slot>| slot.map_or(0, |slot| slot.seq);
         let newest = if self.live_count() == 0 { 0 } else { seq_of(self.slots.back()) };
@@ -104,11 +104,12 @@ impl Ring {
 
     pub(super) fn meta(&self) -> RingMeta {
         let RingStats { records, bytes, first_seq: first, .. } = self.stats();
-        RingMeta { first, records, bytes, sum: self.sum, entries: self.slots.len() as u64 }
+        let kept = self.slots.front().map_or(0, |slot| slot.seq);
+        RingMeta { first, kept, records, bytes, sum: self.sum, entries: self.slots.len() as u64 }
     }
 
     /// Adds a record at the new end. `live` is false for one that only its key outlives.
-    pub(super) fn append(&mut self, slot: Slot, live: bool) {
+    fn append(&mut self, slot: Slot, live: bool) {
         self.slots.push_back(slot);
         self.all_bytes += u64::from(slot.size);
         if live {
@@ -153,6 +154,7 @@ impl Index {
     pub(super) fn new(config: &StoreConfig) -> Self {
         Self {
             rings: BTreeMap::new(),
+            keys: BTreeSet::new(),
             configured: config.rings.clone(),
             other: config.other_rings,
             key_window: config.key_window.max(1),
@@ -176,69 +178,69 @@ impl Index {
         self.rings().map(|(kind, ring)| (RecordKind(kind), ring.stats())).collect()
     }
 
-    /// Adds a committed record, and adds to `changes` what that does to sled.
-    pub(super) fn push(
-        &mut self,
-        record: &Record,
-        encoded: &[u8],
-        changes: &mut Changes,
-        sled: &dyn Lookup,
-    ) -> Result<(), StoreError> {
-        let (kind, seq) = (record.kind.0, record.seq);
-        let size = u32::try_from(encoded.len()).expect("records are far under 4 GiB");
-        let crc = Record::checksum(encoded);
-        let entry = Entry { size, crc, group: record.group, key: record.key.clone() };
-        changes.put_record(seq, encoded);
-        changes.entries.insert(entry_key(kind, seq), Some(entry.encode()));
-        if let Some(key) = &record.key {
-            let owner = KeyOwner { seq, digest: digest(record.kind, &record.bytes) };
-            changes.keys.insert(key.clone().into_bytes(), Some(owner.encode()));
+    /// Adds a record at the new end of its kind's ring, without looking at the bounds.
+    pub(super) fn append(&mut self, kind: u8, slot: Slot, live: bool) {
+        if slot.key != 0 {
+            self.keys.insert((slot.key, slot.seq));
         }
-        changes.meta.insert(APPLIED.to_vec(), Some(seq.to_le_bytes().to_vec()));
-        self.ring_mut(kind).append(Slot { seq, group: record.group, size, crc }, true);
-        self.trim(kind, changes, sled)
+        self.ring_mut(kind).append(slot, live);
+    }
+
+    /// Adds a committed record, and adds to `changes` what that does to sled.
+    pub(super) fn push(&mut self, record: &Record, prints: Prints, encoded: Vec<u8>, changes: &mut Changes) {
+        let (kind, seq, group) = (record.kind.0, record.seq, record.group);
+        let size = u32::try_from(encoded.len()).expect("records are far under 4 GiB");
+        let crc = Record::checksum(&encoded);
+        let entry = Entry { size, crc, group, digest: prints.digest, key: record.key.clone() };
+        changes.put((kind, seq), encoded, entry);
+        self.append(kind, Slot { seq, group, size, crc, key: prints.key }, true);
+        self.trim(kind, changes);
     }
 
     /// Brings one ring under its bounds, as after a push or after the bounds were made smaller.
-    pub(super) fn trim(&mut self, kind: u8, changes: &mut Changes, sled: &dyn Lookup) -> Result<(), StoreError> {
+    pub(super) fn trim(&mut self, kind: u8, changes: &mut Changes) {
         let key_window = self.key_window;
         let ring = self.ring_mut(kind);
         while let Some(slot) = ring.evict() {
-            changes.remove_record(slot.seq, slot.size);
+            changes.records.remove(&(kind, slot.seq));
         }
+        let mut forgotten = Vec::new();
         while let Some(slot) = ring.forget(key_window) {
-            forget_key(kind, slot.seq, changes, sled)?;
+            changes.entries.remove(&(kind, slot.seq));
+            forgotten.push((slot.key, slot.seq));
         }
-        changes.meta.insert(ring_key(kind), Some(ring.meta().encode()));
-        Ok(())
+        changes.rings.insert(kind, ring.meta());
+        for key in forgotten {
+            self.keys.remove(&key);
+        }
     }
 
-    /// How many records of this range the journal must still keep.
-    pub(super) fn count_kept(&self, first: u64, last: u64) -> u64 {
-        let below = |ring: &Ring, seq: u64| ring.slots.partition_point(|slot| slot.seq < seq) as u64;
-        self.rings.values().map(|ring| below(ring, last + 1) - below(ring, first)).sum()
+    /// Kept records whose keys have this print, newest first, with their kinds.
+    pub(super) fn with_key(&self, print: u64) -> impl Iterator<Item = (u8, u64)> + '_ {
+        let found = self.keys.range((print, 0)..=(print, u64::MAX)).rev();
+        found.filter_map(|(_, seq)| Some((self.kind_of(*seq)?, *seq)))
     }
 
-    /// Whether the journal must still keep this record.
-    pub(super) fn keeps(&self, seq: u64, kind: u8) -> bool {
-        self.rings.get(&kind).is_some_and(|ring| ring.slots.binary_search_by_key(&seq, |slot| slot.seq).is_ok())
+    /// The kind of a kept record.
+    fn kind_of(&self, seq: u64) -> Option<u8> {
+        let kept = |ring: &Ring| ring.slots.binary_search_by_key(&seq, |slot| slot.seq).is_ok();
+        self.rings.iter().find(|(_, ring)| kept(ring)).map(|(kind, _)| *kind)
+    }
+
+    /// The kind of a record that is in its ring.
+    pub(super) fn live_kind(&self, seq: u64) -> Option<u8> {
+        let is_live = |kind: &u8| self.rings.get(kind).is_some_and(|ring| ring.meta().first <= seq);
+        self.kind_of(seq).filter(is_live)
     }
 }
 
-/// Removes a record's entry, and its key unless a later record has taken that.
-fn forget_key(kind: u8, seq: u64, changes: &mut Changes, sled: &dyn Lookup) -> Result<(), StoreError> {
-    let entry = match changes.entries.get(&entry_key(kind, seq)) {
-        Some(written) => written.as_deref().and_then(Entry::decode),
-        None => sled.entry(kind, seq)?,
-    };
-    changes.entries.insert(entry_key(kind, seq), None);
-    let Some(key) = entry.and_then(|entry| entry.key) else { return Ok(()) };
-    let owner = match changes.keys.get(key.as_bytes()) {
-        Some(written) => written.as_deref().and_then(KeyOwner::decode),
-        None => sled.owner(&key)?,
-    };
-    if owner.is_some_and(|owner| owner.seq == seq) {
-        changes.keys.insert(key.into_bytes(), None);
+impl Keep for Index {
+    fn kept_from(&self) -> BTreeMap<u8, u64> {
+        self.rings.iter().map(|(kind, ring)| (*kind, ring.meta().kept)).collect()
     }
-    Ok(())
+
+    fn count_kept(&self, first: u64, last: u64) -> u64 {
+        let below = |ring: &Ring, seq: u64| ring.slots.partition_point(|slot| slot.seq < seq) as u64;
+        self.rings.values().map(|ring| below(ring, last + 1) - below(ring, first)).sum()
+    }
 }

@@ -1,19 +1,24 @@
-//! One data directory: the lock, the journal, the replay rings in sled and the committer thread. Whatever was
-//! acknowledged is in the journal; sled is a bounded view of it that can be thrown away.
+//! One data directory: the lock, the journal, the replay rings in sled, and two threads. The committer writes the
+//! journal and acknowledges; the applier follows with sled. Whatever was acknowledged is in the journal; sled is a
+//! bounded view of it that can be thrown away.
 //!
 //! ```text
 //! <dir>/LOCK       held while a store is open
 //! <dir>/journal/   segments (see the module journal)
-//! <dir>/sled/      replay rings, idempotency keys, applied watermark
+//! <dir>/sled/      replay rings, what is left of older records for their keys' sake, applied watermark
 //! <dir>/sled.bad-N what was there when damage was found; never read again
 //! ```
 
+mod applier;
+mod blocks;
 mod changes;
 mod committer;
 mod handle;
 mod index;
+mod lag;
 mod lock;
 mod open;
+mod overlay;
 mod sampling;
 mod shared;
 mod trees;
@@ -70,7 +75,10 @@ pub struct StoreConfig {
     pub cache_bytes: u64,
     /// A new journal segment begins at this size.
     pub segment_bytes: u64,
-    /// sled is made durable after this many batches …
+    /// How far sled may be behind the journal; beyond that new records wait. It bounds the memory that they take, but
+    /// for one batch.
+    pub lag: Bounds,
+    /// sled is made durable after this many batches of the journal …
     pub flush_batches: u32,
     /// … or this long after the first that is not, whichever comes first.
     pub flush_interval: Duration,
@@ -100,7 +108,8 @@ impl Default for StoreConfig {
             migrate: None,
             cache_bytes: 64 * MIB,
             segment_bytes: 64 * MIB,
-            flush_batches: 64,
+            lag: Bounds { records: 65_536, bytes: 64 * MIB },
+            flush_batches: 256,
             flush_interval: Duration::from_millis(500),
             min_free_bytes: 64 * MIB,
             queue_records: 4096,
@@ -152,6 +161,7 @@ pub struct Store {
     dir: PathBuf,
     handle: StoreHandle,
     committer: Option<JoinHandle<()>>,
+    applier: Option<JoinHandle<()>>,
     _lock: DirLock,
 }
 
@@ -179,10 +189,15 @@ impl Store {
     }
 
     fn shut(&mut self) -> Result<(), StoreError> {
-        let Some(committer) = self.committer.take() else { return Ok(()) };
-        self.handle.ask_to_close();
-        let ended = committer.join();
-        debug_assert!(ended.is_ok(), "the committer catches its panics");
+        if let Some(committer) = self.committer.take() {
+            self.handle.ask_to_close();
+            let ended = committer.join();
+            debug_assert!(ended.is_ok(), "the committer catches its panics");
+        }
+        let Some(applier) = self.applier.take() else { return Ok(()) };
+        self.handle.shared.lag.close();
+        let ended = applier.join();
+        debug_assert!(ended.is_ok(), "the applier catches its panics");
         self.handle.shared.let_go();
         match self.handle.failed() {
             Some(reason) => Err(StoreError::Failed { path: self.dir.clone(), reason }),

@@ -6,17 +6,20 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, OnceLock, RwLock};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
+use super::applier::{Applier, Progress};
 use super::changes::Changes;
-use super::committer::{BATCH_RECORDS, Committer};
+use super::committer::Committer;
 use super::index::Index;
+use super::lag::Lag;
 use super::lock::DirLock;
 use super::shared::{Shared, State};
 use super::trees::{Trees, Trouble};
 use super::verify::{Audit, Loaded, load};
 use super::{OpenReport, Rebuilt, Store, StoreConfig, StoreHandle};
 use crate::journal::{self, BATCH_BYTES, Segment, Writer};
+use crate::record::Prints;
 use crate::{Record, StoreError};
 
 /// Most records that may wait for the committer, whatever the configuration says.
@@ -36,17 +39,11 @@ pub(super) fn open(dir: &Path, config: StoreConfig) -> Result<(Store, OpenReport
     let recovered = recover(dir, &journal_dir, &config, &mut report)?;
     let journal =
         Writer::resume(&journal_dir, disk.clone(), recovered.segments, report.last_seq + 1, config.segment_bytes)?;
-    let (segments, journal_bytes) = journal.size();
-    report.segments = segments;
+    report.segments = journal.segments().size().0;
     report.rings = recovered.index.stats();
 
     let (queue, commands) = sync_channel(config.queue_records.clamp(1, QUEUE_LIMIT));
-    let state = State {
-        trees: Some(recovered.trees.clone()),
-        index: recovered.index,
-        pending: Default::default(),
-        pending_keys: Default::default(),
-    };
+    let state = State { trees: Some(recovered.trees.clone()), index: recovered.index, overlay: Default::default() };
     let shared = Arc::new(Shared {
         dir: dir.to_path_buf(),
         state: RwLock::new(state),
@@ -62,24 +59,28 @@ pub(super) fn open(dir: &Path, config: StoreConfig) -> Result<(Store, OpenReport
         waiting_records: AtomicUsize::new(0),
         waiting_bytes: AtomicUsize::new(0),
         batches: AtomicU64::new(0),
-        journal_segments: AtomicUsize::new(segments),
-        journal_bytes: AtomicU64::new(journal_bytes),
+        segments: journal.segments(),
+        lag: Lag::new(config.lag),
     });
-    let committer = Committer {
+    let applier = Applier {
         shared: Arc::clone(&shared),
-        queue: commands,
-        journal,
         trees: recovered.trees,
         disk: config.disk.clone(),
         flush_batches: config.flush_batches.max(1),
         flush_interval: config.flush_interval,
-        unflushed: 0,
-        unflushed_since: None,
+        progress: Progress::at(report.last_seq),
     };
-    let spawned = thread::Builder::new().name("committer".to_owned()).spawn(move || committer.run());
-    let committer = spawned.map_err(StoreError::io("start the committer thread for", dir))?;
+    let committer = Committer { shared: Arc::clone(&shared), queue: commands, journal };
     let handle = StoreHandle { shared, queue };
-    Ok((Store { dir: dir.to_path_buf(), handle, committer: Some(committer), _lock: lock }, report))
+    let mut store = Store { dir: dir.to_path_buf(), handle, committer: None, applier: None, _lock: lock };
+    store.applier = Some(start_thread(dir, "applier", move || applier.run())?);
+    store.committer = Some(start_thread(dir, "committer", move || committer.run())?);
+    Ok((store, report))
+}
+
+fn start_thread(dir: &Path, name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+    let spawned = thread::Builder::new().name(name.to_owned()).spawn(run);
+    spawned.map_err(StoreError::io("start a thread of the store in", dir))
 }
 
 fn prepare_dir(dir: &Path, config: &StoreConfig) -> Result<(), StoreError> {
@@ -197,21 +198,19 @@ fn replay(
     config: &StoreConfig,
 ) -> Result<u64, StoreError> {
     let mut changes = Changes::default();
-    let (mut in_batch, mut bytes, mut batches, mut replayed) = (0, 0, 0, 0);
+    let (mut batches, mut replayed) = (0, 0);
     let kinds: Vec<u8> = index.rings().map(|(kind, _)| kind).collect();
     for kind in kinds {
-        index.trim(kind, &mut changes, trees)?;
+        index.trim(kind, &mut changes);
     }
     journal::read_from(segments, applied + 1, &mut |encoded| {
         let damaged = |reason| StoreError::RecordDamaged { seq: journal::peek(encoded).0, reason };
         let record = Record::decode(encoded).map_err(damaged)?;
-        index.push(&record, encoded, &mut changes, trees)?;
+        let prints = Prints::of(record.kind, record.key.as_deref(), &record.bytes);
+        index.push(&record, prints, encoded.to_vec(), &mut changes);
         replayed += 1;
-        in_batch += 1;
-        bytes += encoded.len();
-        if in_batch >= BATCH_RECORDS || bytes >= BATCH_BYTES {
+        if changes.bytes >= BATCH_BYTES {
             trees.apply(&std::mem::take(&mut changes))?;
-            (in_batch, bytes) = (0, 0);
             batches += 1;
             if batches % config.flush_batches.max(1) == 0 {
                 trees.flush(&config.disk)?;

@@ -1,15 +1,18 @@
-//! What the committer and the handles share. A record is visible to readers before its acknowledgement is sent: between
-//! the journal's sync and sled's transaction it is found in `State::pending`.
+//! What the committer, the applier and the handles share. A record is visible to readers before its acknowledgement is
+//! sent: from the journal's sync until sled has it, it is found in the overlay.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::changes::KeyOwner;
-use super::index::{Index, Lookup as _};
+use super::blocks::Entry;
+use super::index::Index;
+use super::lag::Lag;
+use super::overlay::Overlay;
 use super::trees::{Trees, guarded};
 use super::{Migrate, OnFailure};
+use crate::journal::Segments;
+use crate::record::Digest;
 use crate::{CommitError, Record, StoreError};
 
 /// What readers see.
@@ -17,12 +20,18 @@ pub(super) struct State {
     /// `None` once the store is closed.
     pub(super) trees: Option<Trees>,
     pub(super) index: Index,
-    /// Durable in the journal, not yet in sled; never more than one batch.
-    pub(super) pending: BTreeMap<u64, Arc<Record>>,
-    pub(super) pending_keys: BTreeMap<String, KeyOwner>,
+    /// Durable in the journal, not yet in sled.
+    pub(super) overlay: Overlay,
 }
 
-/// Shared by the store, its committer and all handles.
+/// What an idempotency key belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct KeyOwner {
+    pub(super) seq: u64,
+    pub(super) digest: Digest,
+}
+
+/// Shared by the store, its threads and all handles.
 pub(super) struct Shared {
     pub(super) dir: PathBuf,
     pub(super) state: RwLock<State>,
@@ -38,8 +47,8 @@ pub(super) struct Shared {
     pub(super) waiting_records: AtomicUsize,
     pub(super) waiting_bytes: AtomicUsize,
     pub(super) batches: AtomicU64,
-    pub(super) journal_segments: AtomicUsize,
-    pub(super) journal_bytes: AtomicU64,
+    pub(super) segments: Arc<Segments>,
+    pub(super) lag: Lag,
 }
 
 impl Shared {
@@ -55,6 +64,7 @@ impl Shared {
     pub(super) fn fail(&self, reason: String) {
         if self.failed.set(reason.clone()).is_ok() {
             tracing::error!(dir = %self.dir.display(), reason, "the store has stopped");
+            self.lag.close();
             let Some(tell) = &self.on_failure else { return };
             if let Err(panic) = guarded(|| tell(&reason)) {
                 tracing::error!(panic, "whoever was told of the stopped store panicked");
@@ -82,21 +92,34 @@ impl Shared {
     /// One record, or `None` if there is no such record (any more).
     pub(super) fn record(&self, seq: u64) -> Result<Option<Record>, StoreError> {
         let state = self.read();
-        let found = match state.pending.get(&seq) {
-            Some(record) => Some(Record::clone(record)),
-            None => state.trees(self)?.record(seq)?,
+        let trees = state.trees(self)?;
+        let Some(kind) = state.index.live_kind(seq) else { return Ok(None) };
+        let damaged = |reason| StoreError::RecordDamaged { seq, reason };
+        let found = match state.overlay.record((kind, seq)) {
+            Some(encoded) => Record::decode(encoded).map_err(damaged)?,
+            None => trees.record(kind, seq)?.ok_or_else(|| damaged("it is gone".to_owned()))?,
         };
         drop(state);
-        found.map(|record| self.migrated(record)).transpose()
+        self.migrated(found).map(Some)
     }
 
-    /// Which record has this key, also when the record itself has left its ring.
-    pub(super) fn owner(&self, key: &str) -> Result<Option<KeyOwner>, StoreError> {
+    /// Which record has this key, also when the record itself has left its ring. A key that nobody has costs no look
+    /// into sled.
+    pub(super) fn owner(&self, key: &str, print: u64) -> Result<Option<KeyOwner>, StoreError> {
         let state = self.read();
-        match state.pending_keys.get(key) {
-            Some(owner) => Ok(Some(*owner)),
-            None => state.trees(self)?.owner(key),
+        let trees = state.trees(self)?;
+        for (kind, seq) in state.index.with_key(print) {
+            let entry = match state.overlay.entry((kind, seq)) {
+                Some(entry) => Some(Entry::clone(entry)),
+                None => trees.entry(kind, seq)?,
+            };
+            let reason = || "its entry is gone".to_owned();
+            let entry = entry.ok_or_else(|| StoreError::RecordDamaged { seq, reason: reason() })?;
+            if entry.key.as_deref() == Some(key) {
+                return Ok(Some(KeyOwner { seq, digest: entry.digest }));
+            }
         }
+        Ok(None)
     }
 
     fn migrated(&self, mut record: Record) -> Result<Record, StoreError> {

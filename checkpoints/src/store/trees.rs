@@ -9,14 +9,17 @@ use std::path::{Path, PathBuf};
 use sled::Transactional as _;
 use sled::transaction::{ConflictableTransactionResult, TransactionError, TransactionalTree};
 
-use super::changes::{Changes, Entry, KeyOwner, Writes, entry_key};
-use super::index::{APPLIED, Lookup};
+use super::blocks::{self, Entry, block_key, split_key};
+use super::changes::Changes;
 use crate::codec::Fields;
+use crate::journal::peek;
 use crate::{Disk, Record, StoreError};
 
 /// Version of the layout of the trees; an older one is rebuilt from the journal.
-pub(super) const LAYOUT_VERSION: u16 = 1;
+pub(super) const LAYOUT_VERSION: u16 = 2;
 const LAYOUT: &[u8] = b"layout";
+/// Name of the applied watermark in the tree of totals.
+const APPLIED: &[u8] = b"applied";
 /// With pages up to a quarter of this sled keeps everything in its one file, which is the one that we sync.
 const SEGMENT_SIZE: usize = 8 << 20;
 
@@ -35,17 +38,18 @@ impl From<StoreError> for Trouble {
     }
 }
 
-/// An open sled database and its four trees.
+/// New value or removal, by key.
+type Writes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
+/// An open sled database and its three trees.
 #[derive(Clone)]
 pub(super) struct Trees {
     pub(super) dir: PathBuf,
     db: sled::Db,
-    /// (sequence number, part) → chunk of the encoded record.
+    /// Blocks of encoded records.
     pub(super) records: sled::Tree,
-    /// (kind, sequence number) → [`Entry`], kept as long as the record's key is.
+    /// Blocks of entries, kept as long as the records' keys are.
     pub(super) entries: sled::Tree,
-    /// Idempotency key → [`KeyOwner`].
-    pub(super) keys: sled::Tree,
     /// Layout version, applied watermark, totals of the rings.
     pub(super) meta: sled::Tree,
 }
@@ -71,8 +75,8 @@ impl Trees {
         let opened = guarded(|| {
             let db = open_when_free(&config)?;
             let tree = |name: &str| db.open_tree(name);
-            let (records, entries, keys, meta) = (tree("records")?, tree("entries")?, tree("keys")?, tree("meta")?);
-            Ok(Self { dir: dir.to_path_buf(), db, records, entries, keys, meta })
+            let (records, entries, meta) = (tree("records")?, tree("entries")?, tree("meta")?);
+            Ok(Self { dir: dir.to_path_buf(), db, records, entries, meta })
         });
         let trees = opened.map_err(Trouble::Damage)?.map_err(|error| sort_out(dir, error))?;
         sync_files(dir, disk)?;
@@ -84,7 +88,7 @@ impl Trees {
     pub(super) fn check_layout(&self) -> Result<bool, Trouble> {
         let read = guarded(|| self.meta.get(LAYOUT)).map_err(Trouble::Damage)?;
         let Some(version) = read.map_err(|error| sort_out(&self.dir, error))? else {
-            return match guarded(|| self.records.is_empty() && self.entries.is_empty() && self.keys.is_empty()) {
+            return match guarded(|| self.records.is_empty() && self.entries.is_empty()) {
                 Ok(true) => Ok(false),
                 _ => Err(Trouble::Damage("its layout version is gone".to_owned())),
             };
@@ -96,21 +100,21 @@ impl Trees {
                 found,
                 supported: LAYOUT_VERSION,
             })),
-            _ => Err(Trouble::Damage("it has an older layout".to_owned())),
+            Some(older) => Err(Trouble::Damage(format!("it has the older layout {older}"))),
+            None => Err(Trouble::Damage("its layout version cannot be read".to_owned())),
         }
     }
 
-    /// Applies one batch: all of it or nothing, also after a crash.
+    /// Applies changes: all of them or nothing, also after a crash.
     pub(super) fn apply(&self, changes: &Changes) -> Result<(), StoreError> {
         type Outcome = Result<(), TransactionError<()>>;
+        let prepared = guarded(|| self.prepare(changes)).map_err(|panic| self.error(panic))?;
+        let [in_records, in_entries, in_meta] = prepared.map_err(|error| self.error(error.to_string()))?;
         let run = || -> Outcome {
-            (&self.records, &self.entries, &self.keys, &self.meta).transaction(|(records, entries, keys, meta)| {
-                write(records, &changes.records)?;
-                write(entries, &changes.entries)?;
-                write(keys, &changes.keys)?;
-                write(meta, &changes.meta)?;
-                meta.insert(LAYOUT, LAYOUT_VERSION.to_le_bytes().as_slice())?;
-                Ok(())
+            (&self.records, &self.entries, &self.meta).transaction(|(records, entries, meta)| {
+                write(records, &in_records)?;
+                write(entries, &in_entries)?;
+                write(meta, &in_meta)
             })
         };
         match guarded(run) {
@@ -119,6 +123,24 @@ impl Trees {
             Ok(Err(TransactionError::Storage(error))) => Err(self.error(error.to_string())),
             Err(panic) => Err(self.error(panic)),
         }
+    }
+
+    /// What to write to the three trees; decided before the transaction, because sled may run its closure again.
+    fn prepare(&self, changes: &Changes) -> sled::Result<[Writes; 3]> {
+        let (mut records, mut entries, mut meta) = (Writes::new(), Writes::new(), Writes::new());
+        for (&kind, totals) in &changes.rings {
+            let all = (kind, 0)..=(kind, u64::MAX);
+            let new = changes.records.range(all.clone()).map(|((_, seq), encoded)| (*seq, encoded.as_slice()));
+            replace(&self.records, kind, totals.first, blocks::of_records(kind, new), &mut records)?;
+            let new = changes.entries.range(all).map(|((_, seq), entry)| (*seq, entry));
+            replace(&self.entries, kind, totals.kept, blocks::of_entries(kind, new), &mut entries)?;
+            meta.push((ring_key(kind), Some(totals.encode())));
+        }
+        if changes.applied > 0 {
+            meta.push((APPLIED.to_vec(), Some(changes.applied.to_le_bytes().to_vec())));
+        }
+        meta.push((LAYOUT.to_vec(), Some(LAYOUT_VERSION.to_le_bytes().to_vec())));
+        Ok([records, entries, meta])
     }
 
     /// Makes everything applied durable. sled's own flush does not sync its file on Linux, so we do.
@@ -131,25 +153,42 @@ impl Trees {
         self.refuse_blobs()
     }
 
-    /// The record with this number, or `None` when it is not here (any more).
-    pub(super) fn record(&self, seq: u64) -> Result<Option<Record>, StoreError> {
-        let read = guarded(|| {
-            let mut encoded = Vec::new();
-            for chunk in self.records.scan_prefix(seq.to_be_bytes()).values() {
-                encoded.extend_from_slice(&chunk?);
-            }
-            Ok::<_, sled::Error>(encoded)
-        });
-        let encoded = read.map_err(|panic| self.error(panic))?.map_err(|error| self.error(error.to_string()))?;
-        if encoded.is_empty() {
-            return Ok(None);
-        }
+    /// The record with this kind and number, or `None` when it is not here (any more).
+    pub(super) fn record(&self, kind: u8, seq: u64) -> Result<Option<Record>, StoreError> {
+        let Some(block) = self.block(&self.records, kind, seq)? else { return Ok(None) };
         let damaged = |reason| StoreError::RecordDamaged { seq, reason };
-        let record = Record::decode(&encoded).map_err(damaged)?;
-        if record.seq != seq {
-            return Err(damaged(format!("it says that it is record {}", record.seq)));
+        for encoded in blocks::records(&block) {
+            let encoded = encoded.map_err(|reason| damaged(reason.to_owned()))?;
+            if peek(encoded).0 == seq {
+                return Record::decode(encoded).map(Some).map_err(damaged);
+            }
         }
-        Ok(Some(record))
+        Ok(None)
+    }
+
+    /// What is known of a record whose key is remembered.
+    pub(super) fn entry(&self, kind: u8, seq: u64) -> Result<Option<Entry>, StoreError> {
+        let Some(block) = self.block(&self.entries, kind, seq)? else { return Ok(None) };
+        let damaged = |reason: &str| StoreError::RecordDamaged { seq, reason: reason.to_owned() };
+        let found = blocks::entries(&block).map_err(damaged)?.into_iter().find(|(of, _)| *of == seq);
+        Ok(found.map(|(_, entry)| entry))
+    }
+
+    /// The last block that does not begin behind `seq`, its parts joined.
+    fn block(&self, tree: &sled::Tree, kind: u8, seq: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        let read = guarded(|| {
+            let range = block_key(kind, 0, 0)..=block_key(kind, seq, u16::MAX);
+            let Some((key, last)) = tree.range(range).next_back().transpose()? else { return Ok(None) };
+            if matches!(split_key(&key), None | Some((_, _, 0))) {
+                return Ok(Some(last.to_vec()));
+            }
+            let mut block = Vec::new();
+            for part in tree.scan_prefix(&key[..9]).values() {
+                block.extend_from_slice(&part?);
+            }
+            Ok::<_, sled::Error>(Some(block))
+        });
+        read.map_err(|panic| self.error(panic))?.map_err(|error| self.error(error.to_string()))
     }
 
     /// Highest sequence number applied.
@@ -182,18 +221,30 @@ impl Trees {
     }
 }
 
-impl Lookup for Trees {
-    fn entry(&self, kind: u8, seq: u64) -> Result<Option<Entry>, StoreError> {
-        let Some(value) = self.get(&self.entries, &entry_key(kind, seq))? else { return Ok(None) };
-        let damaged = || StoreError::RecordDamaged { seq, reason: "its entry cannot be read".to_owned() };
-        Entry::decode(&value).ok_or_else(damaged).map(Some)
+/// Adds the blocks `new`, which are behind all that are there, and removes those that end before `first`.
+fn replace(
+    tree: &sled::Tree,
+    kind: u8,
+    first: u64,
+    new: Vec<(Vec<u8>, Vec<u8>)>,
+    writes: &mut Writes,
+) -> sled::Result<()> {
+    let first_of = |key: &[u8]| split_key(key).map_or(0, |(_, first, _)| first);
+    let mut old = Vec::new();
+    for key in tree.range(block_key(kind, 0, 0)..=block_key(kind, first, u16::MAX)).keys() {
+        old.push(key?);
     }
+    // The last block that begins at `first` or before holds it; with none of the new ones that is the last old one.
+    let holds = new.first().map(|(key, _)| first_of(key)).filter(|begins| *begins <= first);
+    let holds = holds.or_else(|| old.last().map(|key| first_of(key))).unwrap_or_default();
+    writes.extend(old.iter().filter(|key| first_of(key) < holds).map(|key| (key.to_vec(), None)));
+    writes.extend(new.into_iter().map(|(key, value)| (key, Some(value))));
+    Ok(())
+}
 
-    fn owner(&self, key: &str) -> Result<Option<KeyOwner>, StoreError> {
-        let Some(value) = self.get(&self.keys, key.as_bytes())? else { return Ok(None) };
-        let damaged = || self.error(format!("what the key {key:?} belongs to cannot be read"));
-        KeyOwner::decode(&value).ok_or_else(damaged).map(Some)
-    }
+/// Where the totals of a kind's ring stand.
+pub(super) fn ring_key(kind: u8) -> Vec<u8> {
+    [b"ring/".as_slice(), &[kind]].concat()
 }
 
 fn write(tree: &TransactionalTree, writes: &Writes) -> ConflictableTransactionResult<(), ()> {

@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 
 use super::StoreConfig;
-use super::changes::{Entry, KeyOwner, RingMeta};
-use super::index::{Index, Slot};
+use super::blocks::{self, split_key};
+use super::changes::RingMeta;
+use super::index::{Index, Ring, Slot};
 use super::trees::{Trees, Trouble, guarded};
-use crate::Record;
-use crate::codec::Fields;
 use crate::journal::peek;
+use crate::record::print_of_key;
+use crate::{Record, RecordKind};
 
 /// What sled holds, verified against itself.
 pub(super) struct Loaded {
@@ -47,27 +48,7 @@ fn content(reason: impl Into<String>) -> Unreadable {
 fn read_all(trees: &Trees, config: &StoreConfig) -> Result<Index, Unreadable> {
     let metas = read_metas(trees)?;
     let mut index = Index::new(config);
-    // kind, size and checksum of every record that should be there
-    let mut expected = BTreeMap::new();
-    for item in &trees.entries {
-        let (key, value) = item?;
-        let mut fields = Fields::new(&key);
-        let kind = fields.u8().ok_or_else(|| content("an entry's key is cut short"))?;
-        let seq = fields.rest().try_into().map(u64::from_be_bytes).map_err(|_| content("an entry's key is odd"))?;
-        let entry = Entry::decode(&value).ok_or_else(|| content(format!("the entry of record {seq} is damaged")))?;
-        let first = metas.get(&kind).map(|meta| meta.first).ok_or_else(|| content("a ring's totals are gone"))?;
-        let live = first != 0 && seq >= first;
-        if let Some(key) = &entry.key {
-            let owner = trees.keys.get(key)?.and_then(|value| KeyOwner::decode(&value));
-            if owner.is_none_or(|owner| owner.seq < seq) {
-                return Err(content(format!("the key of record {seq} is gone")));
-            }
-        }
-        if live {
-            expected.insert(seq, (kind, entry.crc));
-        }
-        index.ring_mut(kind).append(Slot { seq, group: entry.group, size: entry.size, crc: entry.crc }, live);
-    }
+    read_entries(trees, &metas, &mut index)?;
     for (kind, meta) in &metas {
         let found = index.ring_mut(*kind).meta();
         if found != *meta {
@@ -77,8 +58,34 @@ fn read_all(trees: &Trees, config: &StoreConfig) -> Result<Index, Unreadable> {
             )));
         }
     }
-    read_records(trees, expected)?;
+    read_records(trees, &metas, &index)?;
     Ok(index)
+}
+
+fn read_entries(trees: &Trees, metas: &BTreeMap<u8, RingMeta>, index: &mut Index) -> Result<(), Unreadable> {
+    let mut before = (0, 0);
+    for item in &trees.entries {
+        let (key, block) = item?;
+        let (kind, first, _) = split_key(&key).ok_or_else(|| content("an entry's key is odd"))?;
+        let meta = metas.get(&kind).ok_or_else(|| content("a ring's totals are gone"))?;
+        let entries =
+            blocks::entries(&block).map_err(|reason| content(format!("entries from {first} on: {reason}")))?;
+        if entries.last().is_none_or(|(newest, _)| *newest < meta.kept) {
+            return Err(content(format!("the entries from {first} on should be gone")));
+        }
+        for (seq, entry) in entries {
+            if (kind, seq) <= before {
+                return Err(content(format!("the entry of record {seq} follows that of record {}", before.1)));
+            }
+            before = (kind, seq);
+            if seq >= meta.kept {
+                let key = entry.key.as_deref().map_or(0, print_of_key);
+                let slot = Slot { seq, group: entry.group, size: entry.size, crc: entry.crc, key };
+                index.append(kind, slot, meta.first != 0 && seq >= meta.first);
+            }
+        }
+    }
+    Ok(())
 }
 
 fn read_metas(trees: &Trees) -> Result<BTreeMap<u8, RingMeta>, Unreadable> {
@@ -91,34 +98,54 @@ fn read_metas(trees: &Trees) -> Result<BTreeMap<u8, RingMeta>, Unreadable> {
     Ok(metas)
 }
 
-/// Every expected record is there, whole, and no other.
-fn read_records(trees: &Trees, mut expected: BTreeMap<u64, (u8, u32)>) -> Result<(), Unreadable> {
-    let mut current: Option<u64> = None;
-    let mut encoded = Vec::new();
-    let mut finish = |seq: Option<u64>, encoded: &mut Vec<u8>| -> Result<(), Unreadable> {
-        let Some(seq) = seq else { return Ok(()) };
-        let record = Record::decode(encoded).map_err(|reason| content(format!("record {seq} is damaged: {reason}")))?;
-        let found = (record.kind.0, Record::checksum(encoded));
-        if record.seq != seq || expected.remove(&seq) != Some(found) {
-            return Err(content(format!("record {seq} is not the one that was written")));
+/// Every record that should be there is, whole, and no other but those that share a block with the oldest.
+fn read_records(trees: &Trees, metas: &BTreeMap<u8, RingMeta>, index: &Index) -> Result<(), Unreadable> {
+    let mut blocks = trees.records.iter().peekable();
+    for (kind, meta) in metas {
+        let mut expected = index.ring(RecordKind(*kind)).into_iter().flat_map(Ring::live);
+        while let Some((key, mut block)) = blocks.next_if(|item| is_of(item, *kind, None)).transpose()? {
+            let first = split_key(&key).map_or(0, |(_, first, _)| first);
+            while let Some((_, part)) = blocks.next_if(|item| is_of(item, *kind, Some(first))).transpose()? {
+                block = [&block[..], &part].concat().into();
+            }
+            let mut newest = 0;
+            for encoded in blocks::records(&block) {
+                let encoded = encoded.map_err(|reason| content(format!("records from {first} on: {reason}")))?;
+                newest = peek(encoded).0;
+                if newest >= meta.first {
+                    compare(encoded, *kind, expected.next())?;
+                }
+            }
+            if newest < meta.first {
+                return Err(content(format!("the records from {first} on should be gone")));
+            }
         }
-        encoded.clear();
-        Ok(())
-    };
-    for item in &trees.records {
-        let (key, chunk) = item?;
-        let seq = key.get(..8).and_then(|seq| seq.try_into().ok()).map(u64::from_be_bytes);
-        let seq = seq.ok_or_else(|| content("a record's key is cut short"))?;
-        if current != Some(seq) {
-            finish(current, &mut encoded)?;
-            current = Some(seq);
+        if let Some(slot) = expected.next() {
+            return Err(content(format!("records are gone, the first is {}", slot.seq)));
         }
-        encoded.extend_from_slice(&chunk);
     }
-    finish(current, &mut encoded)?;
-    match expected.first_key_value() {
-        Some((seq, _)) => Err(content(format!("{} records are gone, the first is {seq}", expected.len()))),
+    match blocks.next() {
+        Some(_) => Err(content("there are records of a kind without totals")),
         None => Ok(()),
+    }
+}
+
+/// Whether an item is of this kind, and if `first` is given a further part of the block that begins there.
+fn is_of(item: &sled::Result<(sled::IVec, sled::IVec)>, kind: u8, first: Option<u64>) -> bool {
+    let Ok((key, _)) = item else { return true };
+    match split_key(key) {
+        Some((of, begins, part)) => of == kind && first.is_none_or(|first| begins == first && part > 0),
+        None => false,
+    }
+}
+
+fn compare(encoded: &[u8], kind: u8, slot: Option<&Slot>) -> Result<(), Unreadable> {
+    let seq = peek(encoded).0;
+    let record = Record::decode(encoded).map_err(|reason| content(format!("record {seq} is damaged: {reason}")))?;
+    let is_it = |slot: &Slot| slot.seq == record.seq && slot.crc == Record::checksum(encoded) && kind == record.kind.0;
+    match slot.is_some_and(is_it) {
+        true => Ok(()),
+        false => Err(content(format!("record {seq} is not the one that was written there"))),
     }
 }
 

@@ -197,32 +197,49 @@ fn an_interrupted_first_segment_is_begun_again() {
 
 #[test]
 fn every_kind_of_inconsistency_in_sled_is_found_and_rebuilt_away() {
-    use crate::store::changes::{chunk_key, entry_key};
     use crate::store::trees::Trees;
     type Tamper = fn(&Trees) -> sled::Result<Option<sled::IVec>>;
-    let tampers: [(&str, Tamper); 10] = [
-        ("a record is gone", |trees| trees.records.remove(chunk_key(190, 0))),
-        ("the newest record is gone", |trees| trees.records.remove(chunk_key(200, 0))),
-        ("a record is another one", |trees| {
-            let other = trees.records.get(chunk_key(191, 0))?.unwrap();
-            trees.records.insert(chunk_key(190, 0), other)
-        }),
+    fn nth(tree: &sled::Tree, from_end: usize) -> (sled::IVec, sled::IVec) {
+        tree.iter().rev().nth(from_end).unwrap().unwrap()
+    }
+    let tampers: [(&str, Tamper); 11] = [
+        ("a block is gone", |trees| trees.records.remove(nth(&trees.records, 3).0)),
+        ("the newest block is gone", |trees| trees.records.remove(nth(&trees.records, 1).0)),
+        ("a block is another one", |trees| trees.records.insert(nth(&trees.records, 3).0, nth(&trees.records, 4).1)),
         ("a bit of a record is flipped", |trees| {
-            let mut record = trees.records.get(chunk_key(190, 0))?.unwrap().to_vec();
-            record[40] ^= 1;
-            trees.records.insert(chunk_key(190, 0), record)
+            let (key, mut block) = nth(&trees.records, 3);
+            block[40] ^= 1;
+            trees.records.insert(key, block)
         }),
-        ("there is a record too many", |trees| trees.records.insert(chunk_key(7, 0), b"x")),
-        ("an entry is gone", |trees| trees.entries.remove(entry_key(ANSWER.0, 190))),
-        ("an entry that only its key outlived is gone", |trees| trees.entries.remove(entry_key(ANSWER.0, 130))),
-        ("a key is gone", |trees| trees.keys.remove("k198")),
+        ("a block is cut short", |trees| {
+            let (key, block) = nth(&trees.records, 3);
+            trees.records.insert(key, &block[..block.len() - 1])
+        }),
+        ("there is a block too many", |trees| {
+            trees.records.insert(crate::store::blocks::block_key(ANSWER.0, 7, 0), nth(&trees.records, 3).1)
+        }),
+        ("entries are gone", |trees| trees.entries.remove(nth(&trees.entries, 2).0)),
+        ("entries that only their keys outlived are gone", |trees| {
+            let oldest = trees.entries.first()?.unwrap();
+            trees.entries.remove(oldest.0)
+        }),
+        ("a bit of an entry is flipped", |trees| {
+            let (key, mut block) = nth(&trees.entries, 2);
+            block[20] ^= 1;
+            trees.entries.insert(key, block)
+        }),
         ("a ring's totals are gone", |trees| trees.meta.remove(b"ring/\x01")),
         ("the layout version is gone", |trees| trees.meta.remove(b"layout")),
     ];
-    let mut rig = filled(evicting());
+    // In step, so that every record has a block of its own.
+    let mut rig = filled(StoreConfig { lag: Bounds { records: 1, bytes: 1 }, ..evicting() });
     let before = rig.contents();
+    rig.close();
+    let whole = tempfile::tempdir().unwrap();
+    copy_dir(&rig.dir().join("sled"), whole.path());
     for (name, tamper) in tampers {
-        rig.close();
+        fs::remove_dir_all(rig.dir().join("sled")).unwrap();
+        copy_dir(whole.path(), &rig.dir().join("sled"));
         let trees = Trees::open(&rig.dir().join("sled"), 1 << 20, &Disk::real()).unwrap();
         tamper(&trees).unwrap();
         trees.flush(&Disk::real()).unwrap();
@@ -230,5 +247,6 @@ fn every_kind_of_inconsistency_in_sled_is_found_and_rebuilt_away() {
         rig.open();
         assert!(rig.report.rebuilt.is_some(), "{name} was not noticed");
         assert!(rig.contents() == before, "{name}: {:?}", rig.report);
+        rig.close();
     }
 }

@@ -4,6 +4,8 @@
 mod commits;
 mod crashes;
 mod damage;
+mod lag;
+mod layouts;
 mod rings;
 
 use std::collections::BTreeMap;
@@ -15,15 +17,16 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::blocks::Entry;
 use super::index::Index;
 use super::{Bounds, OpenReport, Store, StoreConfig};
-use crate::{Ack, CommitError, Disk, DiskHook, DiskOp, NewRecord, RecordKind, StoreHandle};
+use crate::{Ack, CommitError, Disk, DiskHook, DiskOp, NewRecord, Record, RecordKind, StoreHandle};
 
 const ANSWER: RecordKind = RecordKind::Answer;
 const FEEDBACK: RecordKind = RecordKind::Feedback;
 
-/// Everything that a store holds, for comparing two.
-type Contents = (Index, Vec<BTreeMap<Vec<u8>, Vec<u8>>>);
+/// Everything that a store holds, for comparing two: the index, what sled has for it, and sled's totals.
+type Contents = (Index, BTreeMap<(u8, u64), (Option<Record>, Option<Entry>)>, Vec<(Vec<u8>, Vec<u8>)>);
 
 struct Rig {
     // Dropped before the directory goes.
@@ -75,7 +78,7 @@ impl Rig {
     /// Opens what a crash at this instant would leave.
     fn crash(&self) -> Self {
         let temp = tempfile::tempdir().unwrap();
-        copy_dir(&self.dir(), &temp.path().join("data"));
+        copy_store(&self.dir(), &temp.path().join("data"));
         let config = StoreConfig { disk: Disk::real(), on_failure: None, ..self.config.clone() };
         let mut image = Self { temp, config, store: None, report: OpenReport::default() };
         image.open();
@@ -86,12 +89,18 @@ impl Rig {
         let handle = self.handle();
         handle.flush().unwrap();
         let state = handle.shared.read();
-        assert!(state.pending.is_empty());
+        assert!(state.overlay.is_empty());
         let trees = state.trees.as_ref().unwrap();
-        let dump =
-            |tree: &sled::Tree| tree.iter().map(|item| item.unwrap()).map(|(k, v)| (k.to_vec(), v.to_vec())).collect();
-        let all = [&trees.records, &trees.entries, &trees.keys, &trees.meta];
-        (state.index.clone(), all.into_iter().map(dump).collect())
+        let mut kept = BTreeMap::new();
+        for (kind, ring) in state.index.rings() {
+            for seq in ring.kept() {
+                let live = state.index.live_kind(seq).is_some();
+                let record = live.then(|| trees.record(kind, seq).unwrap().unwrap());
+                kept.insert((kind, seq), (record, trees.entry(kind, seq).unwrap()));
+            }
+        }
+        let meta = trees.meta.iter().map(|item| item.unwrap()).map(|(k, v)| (k.to_vec(), v.to_vec())).collect();
+        (state.index.clone(), kept, meta)
     }
 
     fn segments(&self) -> Vec<PathBuf> {
@@ -99,6 +108,14 @@ impl Rig {
         paths.sort();
         paths
     }
+}
+
+/// sled first: it runs behind the journal and not before it.
+fn copy_store(from: &Path, to: &Path) {
+    if from.join("sled").exists() {
+        copy_dir(&from.join("sled"), &to.join("sled"));
+    }
+    copy_dir(&from.join("journal"), &to.join("journal"));
 }
 
 fn copy_dir(from: &Path, to: &Path) {
@@ -128,18 +145,30 @@ fn offer(handle: &StoreHandle, record: NewRecord) -> Receiver<Result<Ack, Commit
     receiver
 }
 
-/// A disk on which journal syncs wait while it is shut, and are counted.
+/// A disk on which syncs of the journal, or of sled, wait while it is shut, and are counted.
 #[derive(Default)]
 struct Gate {
     state: Mutex<(bool, u64)>,
     changed: Condvar,
 }
 
+fn is_journal(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "seg")
+}
+
+fn is_sled(path: &Path) -> bool {
+    path.ends_with("sled/db")
+}
+
 impl Gate {
     fn disk(self: &Arc<Self>) -> Disk {
+        self.disk_at(is_journal)
+    }
+
+    fn disk_at(self: &Arc<Self>, here: fn(&Path) -> bool) -> Disk {
         let gate = Arc::clone(self);
         let hook: DiskHook = Arc::new(move |op, path| {
-            if op == DiskOp::SyncFile && path.extension().is_some_and(|extension| extension == "seg") {
+            if op == DiskOp::SyncFile && here(path) {
                 let mut state = gate.state.lock().unwrap();
                 state.1 += 1;
                 gate.changed.notify_all();
@@ -159,10 +188,10 @@ impl Gate {
         self.state.lock().unwrap().1
     }
 
-    /// Waits until the committer stands at the gate with the `nth` sync.
+    /// Waits until a thread of the store stands at the gate with the `nth` sync.
     fn wait_for(&self, nth: u64) {
         let state = self.state.lock().unwrap();
         let waited = self.changed.wait_timeout_while(state, Duration::from_secs(10), |state| state.1 < nth).unwrap();
-        assert!(!waited.1.timed_out(), "the committer never came to sync {nth}");
+        assert!(!waited.1.timed_out(), "nobody came to sync {nth}");
     }
 }
