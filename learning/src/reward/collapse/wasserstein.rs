@@ -109,6 +109,8 @@ mod tests {
         assert_eq!(w1(&[0.0, 1.0], &[0.75, 0.25]), 0.25);
         // Quantiles 0 | 1 against 0 | 0.5 | 1: they differ by 1/2 on (1/3, 2/3).
         assert!((w1(&[0.0, 1.0], &[1.0, 0.0, 0.5]) - 1.0 / 6.0).abs() < 1e-15);
+        // The step from 0 to 1 stands at 1/2 in one and at 2/3 in the other.
+        assert!((w1(&[0.0, 1.0], &[0.0, 0.0, 1.0]) - 1.0 / 6.0).abs() < 1e-15);
         assert_eq!(w1(&[0.2], &[0.2, 0.2, 0.2]), 0.0);
     }
 
