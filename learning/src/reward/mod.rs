@@ -23,6 +23,8 @@ mod update;
 #[cfg(test)]
 mod incremental_tests;
 #[cfg(test)]
+mod population_tests;
+#[cfg(test)]
 mod tests;
 
 pub use calibration::{Outcome, Prequential, PrequentialStats, Summary};

@@ -11,6 +11,8 @@ use crate::gold::Taste;
 use crate::rng::{Purpose, Stream};
 use crate::stages::{Feedback, FeedbackKind, Finish, Prompt, Question, Rollout, Sampling, TrunkStates};
 
+mod statements;
+
 const WORDS: [&str; 8] = ["tea", "cup", "hot", "and", "pot", "leaf", "cold", "sip"];
 
 pub(super) fn question(id: usize) -> Question {

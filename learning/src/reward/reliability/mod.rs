@@ -4,6 +4,7 @@
 //! more, and the whole state is bounded.
 
 mod config;
+mod dawid_skene;
 mod gold;
 mod heard;
 mod people;
@@ -12,6 +13,9 @@ mod report;
 mod share;
 
 pub use config::ReliabilityConfig;
+pub use dawid_skene::{Agreement, Label, dawid_skene};
+#[cfg(test)]
+pub(super) use gold::Judgements;
 pub use people::annotators_of;
 pub(super) use people::{Heard, People, Voice};
 pub(super) use person::PARAMETERS;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::config::ReliabilityConfig;
 use super::gold::{Gold, Judgements};
-use super::person::{PARAMETERS, Person};
+use super::person::{PARAMETERS, Person, below_half};
 use super::report::{AnnotatorReport, Standing};
 use super::share::most_weight;
 use crate::error::LearningError;
@@ -25,7 +25,9 @@ const LEAST_ETA: f64 = 0.05;
 const NEW_UNTIL: u64 = 10;
 /// Below this reliability, or this temperature, an annotator is called noisy.
 const NOISY: (f64, f64) = (0.75, 0.6);
-/// Weight of the others against the pinned ones while the model foretells the pinned ones wrongly.
+/// The model is held to contradict the pinned ones while P(it foretells less than half of what they say) is above this.
+const SUSPICION: f64 = 0.05;
+/// Weight of the others against the pinned ones while that is so.
 const UNDER_SUSPICION: f64 = 0.5;
 
 /// How one annotator is listened to at the moment.
@@ -138,7 +140,7 @@ impl People {
         let pinned: f64 = self.config.pinned.iter().filter_map(|name| self.known.get(name)).map(recent).sum();
         let [right, wrong] = self.pinned_foretold;
         let others = total - pinned;
-        if pinned > 0.0 && right <= wrong && others > 0.0 {
+        if pinned > 0.0 && others > 0.0 && below_half(1.0 + right, 1.0 + wrong) > SUSPICION {
             // A model that contradicts the pinned ones has learned from people who do: those must not win by number.
             return (most, (UNDER_SUSPICION * pinned / others).min(1.0));
         }
@@ -240,4 +242,82 @@ impl People {
 pub fn annotators_of(scalars: &Value, config: &ReliabilityConfig) -> Result<Vec<AnnotatorReport>, LearningError> {
     let saved = scalars.get("annotators").ok_or_else(|| LearningError::state("annotators", "are missing"))?;
     Ok(People::restored(saved, config.clone())?.report())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn people(config: ReliabilityConfig) -> People {
+        People::new(config)
+    }
+
+    fn say(people: &mut People, annotator: &str, times: usize) {
+        let heard = Heard { annotator: annotator.into(), choices: 1.0, judgements: Judgements::default() };
+        (0..times).for_each(|_| people.hear(&heard, 0.7, 1.0, 1.0));
+    }
+
+    #[test]
+    fn whoever_floods_has_a_quarter_of_the_recent_weight_and_the_others_theirs() {
+        let mut people = people(ReliabilityConfig { half_life: 10_000, ..Default::default() });
+        for name in ["a", "b", "c", "d", "e"] {
+            say(&mut people, name, 60);
+        }
+        say(&mut people, "flood", 3000);
+        let reports = people.report();
+        let weights: Vec<f64> = reports.iter().map(|report| report.weight * report.events as f64).collect();
+        let total: f64 = weights.iter().sum();
+        // Fading moves the recent amounts away from the counts by less than a third.
+        assert!(weights[5] < 0.25 * total * 1.34, "{weights:?}");
+        assert!(reports[..5].iter().all(|report| report.weight == 1.0), "{weights:?}");
+        assert_eq!(people.voices(&["newcomer"])[0].weight, 1.0);
+    }
+
+    #[test]
+    fn a_full_house_forgets_the_one_not_heard_for_longest() {
+        let mut people = people(ReliabilityConfig { most_annotators: 3, ..Default::default() });
+        for name in ["a", "b", "c", "a", "d"] {
+            say(&mut people, name, 1);
+        }
+        people.step("e", 1.0, [0.1; 3], [0.01; 3]);
+        let names: Vec<String> = people.report().into_iter().map(|report| report.annotator).collect();
+        assert_eq!(names, ["a", "d", "e"]);
+    }
+
+    #[test]
+    fn gold_alone_inverts_and_only_when_it_is_proof() {
+        let mut people = people(ReliabilityConfig { pinned: vec!["gold".into()], ..Default::default() });
+        let hear = |people: &mut People, annotator: &str, orders: Vec<(AnswerId, AnswerId)>| {
+            let judgements = Judgements { orders, sides: Vec::new() };
+            people.hear(&Heard { annotator: annotator.into(), choices: 1.0, judgements }, 0.5, 1.0, 1.0);
+        };
+        (0..20).for_each(|i| hear(&mut people, "gold", vec![(2 * i, 2 * i + 1)]));
+        let step = |people: &mut People| people.step("liar", 1.0, [0.0; 3], [0.0; 3]);
+        let eta = |people: &People| people.voices(&["liar"])[0].eta_in_use;
+        for i in 0..5 {
+            hear(&mut people, "liar", vec![(2 * i + 1, 2 * i)]);
+            (0..50).for_each(|_| step(&mut people));
+            assert!(eta(&people) >= 0.5, "five wrong of five are no proof");
+        }
+        (5..20).for_each(|i| hear(&mut people, "liar", vec![(2 * i + 1, 2 * i)]));
+        (0..50).for_each(|_| step(&mut people));
+        assert!(eta(&people) < 0.3, "{}", eta(&people));
+        let report = people.report();
+        assert_eq!((report[0].standing, report[1].standing), (Standing::Pinned, Standing::Inverted));
+        assert!(people.voices(&["liar"])[0].trust() < -0.4, "taken the wrong way round");
+        let saved = people.saved();
+        let text: Value = serde_json::from_str(&saved.to_string()).unwrap();
+        assert_eq!(People::restored(&text, people.config.clone()).unwrap(), people);
+        assert!(People::restored(&Value::Null, people.config.clone()).is_err());
+        assert_eq!(annotators_of(&json!({ "annotators": saved }), &people.config).unwrap(), report);
+    }
+
+    #[test]
+    fn without_learning_everybody_is_believed_alike() {
+        let mut people = people(ReliabilityConfig { learn: false, ..Default::default() });
+        say(&mut people, "a", 1000);
+        let voices = people.voices(&["a", "b"]);
+        assert_eq!(voices[0], voices[1]);
+        assert_eq!((voices[0].trust(), voices[0].eta), (1.0, 1.0));
+    }
 }
