@@ -169,7 +169,7 @@ mod tests {
     /// Probes whose rewards are `open` for open questions and `closed` for closed ones.
     fn monitored(open: [f64; 4], closed: [f64; 4]) -> Monitor {
         let probe = |at: usize| {
-            let (closedness, rewards) = if at % 2 == 0 { (0.1, open) } else { (0.9, closed) };
+            let (closedness, rewards) = if at.is_multiple_of(2) { (0.1, open) } else { (0.9, closed) };
             Probe { rewards: rewards.to_vec(), closedness, pairs: Vec::new(), ratings: None }
         };
         let train = |at| {
