@@ -63,6 +63,7 @@ pub fn daemon_config(config: &Config) -> DaemonConfig {
             keep_last: config.checkpoint.keep_last,
             keep_every: (config.checkpoint.keep_every > 0).then_some(config.checkpoint.keep_every),
             keep_best: None,
+            ..Retention::default()
         },
         restart: RestartPolicy {
             max_restarts: supervision.max_restarts,

@@ -2,11 +2,13 @@
 //! nothing loadable is a wrong rule.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use super::Name;
 use super::commit::with_suffix;
-use super::manifest::Manifest;
+use super::manifest::{MANIFEST, Manifest};
 use super::recover::{load, names};
 use crate::{Disk, StoreError};
 
@@ -30,11 +32,14 @@ pub struct Retention {
     pub keep_every: Option<u64>,
     /// The best by a metric.
     pub keep_best: Option<Best>,
+    /// Those committed no longer ago than this by the system's clock; one from the future counts as new. A clock that
+    /// jumps ahead makes this rule keep fewer, and the other rules as many as before.
+    pub keep_for: Option<Duration>,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { keep_last: 3, keep_every: None, keep_best: None }
+        Self { keep_last: 3, keep_every: None, keep_best: None, keep_for: None }
     }
 }
 
@@ -45,6 +50,15 @@ pub fn prune(dir: &Path, retention: &Retention) -> Result<Vec<PathBuf>, StoreErr
 
 /// [`prune`] on a disk with a hook.
 pub fn prune_on(disk: &Disk, dir: &Path, retention: &Retention) -> Result<Vec<PathBuf>, StoreError> {
+    prune_at(disk, dir, retention, SystemTime::now())
+}
+
+pub(super) fn prune_at(
+    disk: &Disk,
+    dir: &Path,
+    retention: &Retention,
+    now: SystemTime,
+) -> Result<Vec<PathBuf>, StoreError> {
     let names = names(dir)?;
     let path_of = |name: &Name| dir.join(name.to_string());
     let mut found = Vec::with_capacity(names.len());
@@ -57,6 +71,10 @@ pub fn prune_on(disk: &Disk, dir: &Path, retention: &Retention) -> Result<Vec<Pa
         }
     }
     let mut kept = choose(&found, retention);
+    if let Some(time) = retention.keep_for {
+        let of_name = found.iter().filter(|(_, manifest)| manifest.is_some()).map(|(name, _)| *name);
+        kept.extend(of_name.filter(|name| is_younger(&path_of(name), time, now)));
+    }
     let whole = |name: &&Name| load(&path_of(name)).and_then(|checkpoint| checkpoint.verify()).is_ok();
     let Some(newest_whole) = names.iter().rev().find(whole) else { return Ok(Vec::new()) };
     kept.insert(*newest_whole);
@@ -76,7 +94,14 @@ pub fn prune_on(disk: &Disk, dir: &Path, retention: &Retention) -> Result<Vec<Pa
     Ok(removed)
 }
 
-/// The names that the rules keep, given what is known of each. A damaged one is no candidate for any rule, and an
+/// Whether a checkpoint was committed at most `time` before `now`; its manifest is written once.
+fn is_younger(path: &Path, time: Duration, now: SystemTime) -> bool {
+    let written = fs::metadata(path.join(MANIFEST)).and_then(|metadata| metadata.modified());
+    // An age that cannot be told is no reason to delete.
+    written.map_or(true, |written| now.duration_since(written).is_ok_and(|age| age <= time) || written > now)
+}
+
+/// The names that the rules by number and metric keep, given what is known of each. A damaged one is no candidate for any rule, and an
 /// older attempt at a step is not either.
 fn choose(found: &[(Name, Option<Manifest>)], retention: &Retention) -> BTreeSet<Name> {
     let newest_attempt = |name: &Name| {
@@ -127,7 +152,7 @@ mod tests {
             count in 0usize..4,
         ) {
             let best = Best { metric: "score".to_owned(), higher: true, count };
-            let rules = Retention { keep_last: last, keep_every: Some(every), keep_best: Some(best) };
+            let rules = Retention { keep_last: last, keep_every: Some(every), keep_best: Some(best), keep_for: None };
             let kept: BTreeSet<u64> = choose(&found(&steps), &rules).iter().map(|name| name.step).collect();
             let score = |step: &u64| step * 7919 % 101;
             for step in &steps {
@@ -144,7 +169,7 @@ mod tests {
         let mut all = found(&BTreeSet::from([1, 2, 3]));
         all.push((Name { step: 3, attempt: 2 }, all[2].1.clone()));
         all.push((Name { step: 4, attempt: 1 }, None));
-        let kept = choose(&all, &Retention { keep_last: 2, keep_every: None, keep_best: None });
+        let kept = choose(&all, &Retention { keep_last: 2, ..Retention::default() });
         let names: Vec<String> = kept.iter().map(Name::to_string).collect();
         assert_eq!(names, ["step-2", "step-3.2"]);
     }

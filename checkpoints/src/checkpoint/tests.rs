@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
@@ -245,8 +246,29 @@ fn pruning_keeps_last_every_kth_and_best() {
     let temp = tempfile::tempdir().unwrap();
     (1..=23).for_each(|step| drop(take(temp.path(), step)));
     let best = Best { metric: "score".to_owned(), higher: true, count: 1 };
-    prune(temp.path(), &Retention { keep_last: 2, keep_every: Some(8), keep_best: Some(best) }).unwrap();
+    prune(temp.path(), &Retention { keep_last: 2, keep_every: Some(8), keep_best: Some(best), keep_for: None })
+        .unwrap();
     assert_eq!(steps(temp.path()), [8, 16, 19, 22, 23]);
+}
+
+#[test]
+fn pruning_keeps_what_is_young_and_what_comes_from_the_future() {
+    let temp = tempfile::tempdir().unwrap();
+    let now = SystemTime::now();
+    let hour = Duration::from_secs(3600);
+    let ages = [now - 3 * hour, now - hour, now - hour / 2, now + hour, now - 4 * hour];
+    for (step, written) in (1..).zip(ages) {
+        let manifest = fs::File::options().write(true).open(take(temp.path(), step).join("manifest.json")).unwrap();
+        manifest.set_modified(written).unwrap();
+    }
+    let rules = Retention { keep_last: 0, keep_for: Some(hour), ..Retention::default() };
+    retention::prune_at(&Disk::real(), temp.path(), &rules, now).unwrap();
+    // 5 is old, and the newest that is whole.
+    assert_eq!(steps(temp.path()), [2, 3, 4, 5]);
+    // However far the clock jumps, what the other rules keep stays.
+    let rules = Retention { keep_last: 2, ..rules };
+    retention::prune_at(&Disk::real(), temp.path(), &rules, now + 1_000_000 * hour).unwrap();
+    assert_eq!(steps(temp.path()), [4, 5]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod crashes;
 mod damage;
 mod lag;
 mod layouts;
+mod powercuts;
 mod rings;
 
 use std::collections::BTreeMap;
