@@ -75,7 +75,7 @@ fn a_stronger_pair_asks_for_a_wider_gap() {
     let gap = |strength: f64| {
         let mut learner = learner(RewardConfig { learning_rate: 0.0, ..fast() });
         let pair = example(&all, FeedbackKind::Pair { better: 0, worse: 1, strength }, Vec::new());
-        (0..60).for_each(|_| drop(learner.learn(std::slice::from_ref(&pair)).unwrap()));
+        (0..60).for_each(|_| assert!(!learner.learn(std::slice::from_ref(&pair)).unwrap().skipped));
         let scores = learner.score(&all).unwrap();
         scores[0].score - scores[1].score
     };
@@ -136,4 +136,25 @@ fn where_only_the_ignored_speak_nothing_moves() {
     assert!(before.tensors.iter().zip(&learner.state().tensors).all(|(a, b)| a.1 == b.1), "and move nothing");
     let judged = learner.annotators().into_iter().find(|report| report.annotator == "liar").unwrap();
     assert!(judged.events == 30 && judged.accuracy.is_some(), "{judged:?}");
+}
+
+#[test]
+fn the_chosen_utility_is_the_one_that_is_used_and_one_without_a_value_at_0_is_refused() {
+    use crate::reward::losses::utility::Utility;
+    let all = answers(4);
+    let ranking = FeedbackKind::Ranking { levels: vec![vec![0], vec![1], vec![2], vec![3]] };
+    let loss = |utility: UtilityChoice, closedness: f64| {
+        let mut learner = learner(RewardConfig { utility, ..fast() });
+        let ranked = RewardExample { closedness, ..example(&all, ranking.clone(), Vec::new()) };
+        learner.learn(&[ranked]).unwrap().utility_loss
+    };
+    let (x, inv) = (Utility::X, Utility::Inv { s: 1.0, eps: Some(0.1) });
+    let adaptive = UtilityChoice::Adaptive { closed: x, open: inv };
+    let common = |utility| UtilityChoice::Common { utility };
+    assert_eq!(loss(adaptive, 0.9), loss(common(x), 0.1));
+    assert_eq!(loss(adaptive, 0.5), loss(common(inv), 0.9));
+    assert_ne!(loss(adaptive, 0.5), loss(adaptive, 0.9));
+    assert_ne!(loss(UtilityChoice::Dial, 0.5), loss(UtilityChoice::Dial, 0.9));
+    let ideal = RewardConfig { utility: common(Utility::Log { eps: None }), ..fast() };
+    assert!(ideal.validate().unwrap_err().to_string().contains("eps"));
 }
