@@ -99,6 +99,7 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
     rule(owed, "hearing.minibatches_per_event", "give 0 or more")?;
     rule(h.most_owed.is_finite() && h.most_owed >= 1.0, "hearing.most_owed", "give at least 1")?;
     rule(h.replay >= 1, "hearing.replay", "keep at least 1 rating")?;
+    rule((0.0..=1.0).contains(&h.recent_share), "hearing.recent_share", "give a number from 0 to 1")?;
     rule(h.reference_answers >= 2, "hearing.reference_answers", "a variance needs at least 2 answers")?;
     rule(h.normalise_every >= 1, "hearing.normalise_every", "give at least 1")?;
     rule(h.groups_before_feedback >= 1, "hearing.groups_before_feedback", "give at least 1")?;

@@ -14,6 +14,9 @@ pub struct HearingConfig {
     pub most_owed: f64,
     /// Events kept for replay.
     pub replay: usize,
+    /// Share of the replay that holds the newest events whatever comes, and of draws that come from them; the rest is a
+    /// uniform sample of all older ones.
+    pub recent_share: f64,
     /// Newest events of the replay that keep their trunk states in memory.
     pub cached: usize,
     /// Answers by which scores are normalised: the first ones that are scored.
@@ -30,6 +33,7 @@ impl Default for HearingConfig {
             minibatches_per_event: 0.5,
             most_owed: 64.0,
             replay: 4096,
+            recent_share: 0.5,
             cached: 512,
             reference_answers: 32,
             normalise_every: 8,

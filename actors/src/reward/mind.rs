@@ -14,7 +14,7 @@ use understudy_learning::{LearnerState, LearningError};
 
 use super::hearing::HearingConfig;
 use super::journal::{Reader, Retraction};
-use super::replay::Replay;
+use super::replay::{Replay, SavedReplay};
 use crate::answers::{Answers, AnswersError};
 use crate::messages::{RolloutGroup, ScoredGroup};
 use crate::seams::{DurableFeedback, FeedbackLog};
@@ -50,7 +50,7 @@ struct Heard {
     owed_bits: u64,
     since_normalised: u64,
     references: Vec<u64>,
-    replay: Vec<u64>,
+    replay: SavedReplay,
 }
 
 /// A minibatch that was learned.
@@ -97,7 +97,7 @@ impl Mind {
         judge: Option<Judge>,
     ) -> Result<Self, MindError> {
         let learner = fresh_learner()?;
-        let replay = Replay::new(config.replay, config.cached);
+        let replay = Replay::new(seed, config.replay, config.recent_share, config.cached);
         let (fresh, references) = (VecDeque::new(), Vec::new());
         Ok(Self {
             learner,
@@ -199,12 +199,10 @@ impl Mind {
         self.replay.keep_states_of(0);
     }
 
-    /// Puts an event that was learned from before a restart back into the replay.
-    fn recall(&mut self, event: DurableFeedback) -> Result<(), MindError> {
-        if let Some(example) = self.example(event)? {
-            self.replay.push(example);
-        }
-        Ok(())
+    /// Puts an event that was learned from before a restart back into the replay. Says whether its answers are kept.
+    fn recall(&mut self, event: DurableFeedback) -> Result<bool, MindError> {
+        let example = self.example(event)?;
+        Ok(example.map(|example| self.replay.recall(example)).is_some())
     }
 
     /// The event with the answers that it names; `None` where nothing is learned from it.
@@ -336,7 +334,7 @@ impl Mind {
             owed_bits: self.owed.to_bits(),
             since_normalised: self.since_normalised,
             references: self.references.iter().map(|answer| answer.id).collect(),
-            replay: self.replay.seqs().collect(),
+            replay: self.replay.state(),
         };
         let LearnerState { tensors, scalars } = self.learner.state();
         let scalars = serde_json::json!({ "learner": scalars, "heard": heard });
@@ -360,8 +358,9 @@ impl Mind {
                 self.references.push(Rollout { trunk: TrunkStates::Absent, ..Rollout::clone(&answer) });
             }
         }
-        let first = heard.replay.first().map_or(self.up_to, |first| first.saturating_sub(1));
-        Ok(Recall { reader: Reader::after(first), members: heard.replay.into_iter().collect(), up_to: self.up_to })
+        let members = self.replay.restore(&heard.replay)?;
+        let first = members.first().map_or(self.up_to, |first| first.saturating_sub(1));
+        Ok(Recall { reader: Reader::after(first), members, up_to: self.up_to })
     }
 }
 
@@ -377,14 +376,22 @@ impl Recall {
     /// Events passed in one unit.
     const PAGE: usize = 64;
 
-    /// Remembers a page of events; `false` when all are remembered.
+    /// Remembers a page of events; `false` when all are remembered. Those that cannot be (the journal or the store have
+    /// let them go) leave the replay.
     pub(crate) fn page(&mut self, mind: &mut Mind, log: &dyn FeedbackLog) -> Result<bool, MindError> {
         for _ in 0..Self::PAGE {
-            let Some(event) = self.reader.next(log, self.up_to)? else { return Ok(false) };
-            if self.members.remove(&event.seq) {
-                mind.recall(event)?;
+            let event = if self.members.is_empty() { None } else { self.reader.next(log, self.up_to)? };
+            let Some(event) = event else {
+                self.members.iter().for_each(|lost| {
+                    mind.replay.remove(*lost);
+                });
+                return Ok(false);
+            };
+            let seq = event.seq;
+            if self.members.remove(&seq) && !mind.recall(event)? {
+                mind.replay.remove(seq);
             }
         }
-        Ok(!self.members.is_empty())
+        Ok(true)
     }
 }

@@ -1,27 +1,45 @@
-//! The reward model's memory of what people said, mirrored from the store: bounded, oldest out first.
+//! The reward model's memory of what people said: the newest events, and a fair sample of all older ones.
 //!
-//! Invariant: an event stands here at most once, in journal order. What is drawn depends on the order of the events and
-//! not on their sequence numbers.
+//! Invariant: an event stands here at most once, and at most as many as there is room for. What is kept and drawn depends
+//! on the order of the events and not on their sequence numbers, and a restored memory goes on as the saved one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+use understudy_learning::LearningError;
 use understudy_learning::reward::RewardExample;
-use understudy_learning::rng::Stream;
-use understudy_learning::stages::TrunkStates;
+use understudy_learning::reward::replay::{ReplayIndex, ReplayState};
+use understudy_learning::rng::{Purpose, Stream};
+use understudy_learning::stages::{FeedbackKind, TrunkStates};
+
+/// Among the streams of [`Purpose::Replay`], those of what is kept have this bit set; those of draws have not.
+const KEEPING: u64 = 1 << 63;
 
 /// Examples by journal sequence.
 #[derive(Debug)]
 pub(crate) struct Replay {
-    capacity: usize,
+    seed: u64,
     /// How many of the newest examples keep their trunk states; the others recompute them when drawn.
     cached: usize,
+    index: ReplayIndex,
     by_seq: BTreeMap<u64, RewardExample>,
+    /// Events that came so far.
+    pushed: u64,
+}
+
+/// What a checkpoint holds of it: the examples themselves are in the journal, but for what was decided when each came.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct SavedReplay {
+    index: ReplayState,
+    pushed: u64,
 }
 
 impl Replay {
-    /// At most `capacity` examples, of which the newest `cached` keep their trunk states.
-    pub(crate) fn new(capacity: usize, cached: usize) -> Self {
-        Self { capacity: capacity.max(1), cached, by_seq: BTreeMap::new() }
+    /// At most `capacity` examples: the newest `recent_share` of that and a uniform sample of the older ones, drawn by
+    /// streams of `seed`. The newest `cached` keep their trunk states.
+    pub(crate) fn new(seed: u64, capacity: usize, recent_share: f64, cached: usize) -> Self {
+        let index = ReplayIndex::new(capacity, recent_share);
+        Self { seed, cached, index, by_seq: BTreeMap::new(), pushed: 0 }
     }
 
     /// Examples at hand.
@@ -29,9 +47,9 @@ impl Replay {
         self.by_seq.len()
     }
 
-    /// Sequences of the examples at hand, in their order.
-    pub(crate) fn seqs(&self) -> impl Iterator<Item = u64> {
-        self.by_seq.keys().copied()
+    /// The examples at hand, in the order of their sequences.
+    pub(crate) fn examples(&self) -> impl DoubleEndedIterator<Item = &RewardExample> {
+        self.by_seq.values()
     }
 
     /// Keeps trunk states of only so many of the newest examples from now on.
@@ -44,12 +62,16 @@ impl Replay {
 
     /// Adds an example unless it is here already.
     pub(crate) fn push(&mut self, example: RewardExample) {
-        if self.by_seq.contains_key(&example.seq) {
+        if self.index.contains(example.seq) {
             return;
         }
+        let question = example.answers.first().map_or(0, |answer| key_of(&answer.prompt.question.id));
+        let mut stream = Stream::new(self.seed, Purpose::Replay, KEEPING | self.pushed);
+        self.pushed += 1;
+        let gone = self.index.insert(example.seq, question, kind_of(&example.feedback.kind), &mut stream);
         self.by_seq.insert(example.seq, example);
-        if self.by_seq.len() > self.capacity {
-            self.by_seq.pop_first();
+        if let Some(gone) = gone {
+            self.by_seq.remove(&gone);
         }
         if let Some((_, aged)) = self.by_seq.iter_mut().rev().nth(self.cached) {
             aged.answers.iter_mut().for_each(|answer| answer.trunk = TrunkStates::Absent);
@@ -68,24 +90,59 @@ impl Replay {
 
     /// An example leaves the memory. Says whether it was here.
     pub(crate) fn remove(&mut self, seq: u64) -> bool {
+        self.index.remove(seq);
         self.by_seq.remove(&seq).is_some()
     }
 
-    /// A minibatch of at most `size`: first the events of `fresh` that are still here, then, half and half, recent and
-    /// uniform draws from the rest, without repetition.
+    /// A minibatch of at most `size`: first the events of `fresh` that are still here, then draws from the others (see
+    /// [`ReplayIndex::draw`]), without repetition, in the order of their sequences. O(size log n).
     pub(crate) fn minibatch(&self, fresh: &[u64], size: usize, stream: &mut Stream) -> Vec<RewardExample> {
         let mut chosen: BTreeSet<u64> = fresh.iter().filter(|seq| self.by_seq.contains_key(seq)).copied().collect();
         while chosen.len() > size {
             chosen.pop_first();
         }
-        let mut rest: Vec<u64> = self.by_seq.keys().filter(|seq| !chosen.contains(seq)).copied().collect();
-        while chosen.len() < size && !rest.is_empty() {
-            // Alternate between the newest quarter of what is left and all of it.
-            let from = if chosen.len().is_multiple_of(2) { rest.len() - rest.len().div_ceil(4) } else { 0 };
-            let at = from + stream.below(rest.len() - from);
-            chosen.insert(rest.remove(at));
+        let drawn = self.index.draw(size - chosen.len(), &chosen, stream);
+        chosen.extend(drawn);
+        chosen.iter().filter_map(|seq| self.by_seq.get(seq).cloned()).collect()
+    }
+
+    /// Everything but the examples.
+    pub(crate) fn state(&self) -> SavedReplay {
+        SavedReplay { index: self.index.state(), pushed: self.pushed }
+    }
+
+    /// Takes over a saved state; the examples come back by [`Replay::recall`]. Says which ones.
+    pub(crate) fn restore(&mut self, saved: &SavedReplay) -> Result<BTreeSet<u64>, LearningError> {
+        self.index.restore(&saved.index)?;
+        self.pushed = saved.pushed;
+        self.by_seq.clear();
+        Ok(self.index.iter().collect())
+    }
+
+    /// Puts the example of an event that is kept back.
+    pub(crate) fn recall(&mut self, example: RewardExample) {
+        if self.index.contains(example.seq) {
+            self.by_seq.insert(example.seq, example);
         }
-        chosen.iter().map(|seq| self.by_seq[seq].clone()).collect()
+    }
+}
+
+/// FNV-1a.
+fn key_of(id: &str) -> u64 {
+    id.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+fn kind_of(kind: &FeedbackKind) -> u8 {
+    match kind {
+        FeedbackKind::Stars { .. } => 0,
+        FeedbackKind::Thumb { .. } => 1,
+        FeedbackKind::Score { .. } => 2,
+        FeedbackKind::Pair { .. } => 3,
+        FeedbackKind::Ranking { .. } => 4,
+        FeedbackKind::Edit { .. } => 5,
+        FeedbackKind::Flag { .. } => 6,
+        FeedbackKind::Steps { .. } => 7,
+        FeedbackKind::Retract { .. } => 8,
     }
 }
 
@@ -93,25 +150,29 @@ impl Replay {
 mod tests {
     use super::*;
     use crate::testkit::reward_example;
-    use understudy_learning::rng::Purpose;
 
     fn stream() -> Stream {
         Stream::new(1, Purpose::Replay, 0)
     }
 
+    fn replay(capacity: usize, cached: usize) -> Replay {
+        Replay::new(1, capacity, 0.5, cached)
+    }
+
     #[test]
-    fn the_oldest_leaves_first_and_nothing_is_kept_twice() {
-        let mut replay = Replay::new(3, 1);
-        for seq in [1, 2, 2, 3, 4] {
+    fn it_stays_bounded_and_keeps_nothing_twice() {
+        let mut replay = replay(4, 1);
+        for seq in [1, 2, 2, 3, 4, 5, 6, 7] {
             replay.push(reward_example(seq));
+            assert!(replay.len() <= 4);
         }
         let kept: Vec<u64> = replay.minibatch(&[], 10, &mut stream()).iter().map(|e| e.seq).collect();
-        assert_eq!(kept, [2, 3, 4]);
+        assert!(kept.len() == 4 && kept.ends_with(&[6, 7]), "{kept:?}: the newest half and two of the older");
     }
 
     #[test]
     fn computed_states_stay_with_the_newest_examples_only() {
-        let mut replay = Replay::new(8, 2);
+        let mut replay = replay(8, 2);
         (1..=3).for_each(|seq| replay.push(reward_example(seq)));
         for seq in 1..=3 {
             let mut example = replay.minibatch(&[seq], 1, &mut stream()).remove(0);
@@ -129,15 +190,15 @@ mod tests {
 
     #[test]
     fn what_is_removed_is_drawn_no_more() {
-        let mut replay = Replay::new(8, 8);
+        let mut replay = replay(8, 8);
         (1..=2).for_each(|seq| replay.push(reward_example(seq)));
         assert!(replay.remove(1) && !replay.remove(1));
-        assert_eq!(replay.seqs().collect::<Vec<_>>(), [2]);
+        assert_eq!(replay.examples().map(|example| example.seq).collect::<Vec<_>>(), [2]);
     }
 
     #[test]
     fn a_minibatch_begins_with_what_is_new_and_repeats_nothing() {
-        let mut replay = Replay::new(100, 100);
+        let mut replay = replay(100, 100);
         (1..=50).for_each(|seq| replay.push(reward_example(seq)));
         let batch: Vec<u64> = replay.minibatch(&[7, 50, 99], 8, &mut stream()).iter().map(|e| e.seq).collect();
         assert_eq!(batch.len(), 8);

@@ -3,9 +3,13 @@
 //! Invariant: an event stands here at most once and in one part only; at most `capacity` stand here. What is kept and
 //! drawn depends on the order of the calls and on the streams, never on the sequence numbers themselves.
 
+mod state;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::rng::Stream;
+
+pub use state::ReplayState;
 
 /// Question (hashed) and kind of feedback.
 type Key = (u64, u8);
