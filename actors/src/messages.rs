@@ -265,6 +265,17 @@ pub enum LoopEvent {
         /// From its beginning, scoring and learning between its units included.
         seconds: f64,
     },
+    /// An alarm on the reward model was raised or is over.
+    RewardAlarm {
+        /// `collapse` or `drift`.
+        alarm: &'static str,
+        /// Whether it was raised.
+        on: bool,
+        /// The reward model.
+        version: RewardVersion,
+        /// The figures behind it, in words.
+        why: String,
+    },
     /// The policy learned.
     PolicyUpdate {
         /// The policy after it, as published.

@@ -115,9 +115,13 @@ impl AdamW {
         self.steps += 1;
         let scale = max_grad_norm / (norm + 1e-6);
         for slot in &mut self.slots {
+            if !slot.parameter.requires_grad() {
+                continue;
+            }
             let mut grad = slot.parameter.grad();
             if !grad.defined() {
-                continue;
+                // Nothing reached it since the start. Later a batch that does not reach it leaves zeros: the same step.
+                grad = slot.parameter.zeros_like();
             }
             if scale < 1.0 {
                 let _ = grad.g_mul_scalar_(scale);
@@ -262,6 +266,25 @@ mod tests {
             assert!(matches!(adam.step(0.1, 1.0), Err(LearningError::NonFinite { .. })));
             assert_eq!(bits(&adam), before);
         }
+    }
+
+    #[test]
+    fn a_parameter_that_a_batch_does_not_reach_moves_alike_before_and_after_a_restart() {
+        let fresh = |value: f64| {
+            let parameter = Tensor::from_slice(&[value as f32]).set_requires_grad(true);
+            let adam = AdamW::new(vec![("w".into(), parameter.shallow_clone())], AdamConfig::default());
+            (parameter, adam)
+        };
+        let (parameter, mut adam) = fresh(1.0);
+        parameter.square().sum(Kind::Float).backward();
+        adam.step(0.1, 1.0).unwrap();
+        let (restored, mut again) = fresh(parameter.double_value(&[0]));
+        again.load_state(&adam.state().into_iter().collect()).unwrap();
+        adam.zero_grad();
+        adam.step(0.1, 1.0).unwrap();
+        again.step(0.1, 1.0).unwrap();
+        assert_eq!(restored, parameter);
+        assert!(restored.double_value(&[0]) < 0.9, "momentum goes on");
     }
 
     #[test]

@@ -103,6 +103,7 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
     rule(h.reference_answers >= 2, "hearing.reference_answers", "a variance needs at least 2 answers")?;
     rule(h.normalise_every >= 1, "hearing.normalise_every", "give at least 1")?;
     rule(h.groups_before_feedback >= 1, "hearing.groups_before_feedback", "give at least 1")?;
+    learning("hearing.drift", h.drift.validate())?;
     let s = &config.supervision;
     rule(positive(s.within_s), "supervision.within_s", "give seconds above 0")?;
     rule(positive(s.unit_budget_s), "supervision.unit_budget_s", "give seconds above 0")?;

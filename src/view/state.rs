@@ -87,6 +87,9 @@ impl State {
             LoopEvent::Checkpoint { step, policy_version, .. } => self.checkpoint = Some((step, policy_version)),
             LoopEvent::Trouble { actor, what } => self.trouble = Some(format!("{actor}: {what}")),
             LoopEvent::RewardUpdate { .. } | LoopEvent::RewardRebuilt { .. } => {}
+            LoopEvent::RewardAlarm { alarm, on, why, .. } => {
+                self.trouble = on.then(|| format!("{alarm}: {why}"));
+            }
         }
     }
 

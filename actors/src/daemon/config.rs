@@ -108,6 +108,7 @@ impl DaemonConfig {
         self.ppo.validate()?;
         self.reward.validate()?;
         self.openness.validate()?;
+        self.hearing.drift.validate()?;
         let fail = |text: String| Err(StartError::Config(text));
         let (asked, learned) = (self.asking.sampling.temperature, self.ppo.temperature);
         if (asked - learned).abs() > 1e-9 {

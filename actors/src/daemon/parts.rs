@@ -47,6 +47,11 @@ impl BaseModel {
         (parts.0.shallow_clone(), parts.1.shallow_clone())
     }
 
+    /// Numbers in the state of a token at the split point.
+    pub fn width(&self) -> usize {
+        locked(&self.parts).0.width()
+    }
+
     /// A generator with the base weights.
     pub fn engine(&self, config: EngineConfig) -> Engine {
         let (trunk, branch) = self.share();

@@ -29,7 +29,7 @@ use crate::invariant::Invariants;
 use crate::place::Place;
 use crate::policy::{AnswerIds, AnswerJournal, Outlets, PolicyActor, PolicyJob, Serving};
 use crate::ppo::{PpoActor, PpoJob, Versions};
-use crate::reward::{Judge, Mind, RewardActor, RewardJob, RewardView};
+use crate::reward::{Judge, Mind, MindParts, RewardActor, RewardJob, RewardView, Wording};
 use crate::seams::{Alone, LocalEngine, LocalPublisher, StoreLog, WeightPublisher};
 use crate::source::{QuestionSource, SharedSource, SourceActor, SourceJob};
 use crate::supervision::{Supervised, Supervision};
@@ -230,8 +230,17 @@ impl Shared {
                 let (trunk, branch) = model.share();
                 RewardLearner::new(trunk, &branch, reward.clone(), seed)
             });
-            let mut mind =
-                Mind::new(fresh, config.hearing.clone(), config.seed, shared.answers.clone(), judge.clone())?;
+            let (text, end) = (shared.model.text.clone(), shared.model.eos.first().copied());
+            let mut mind = Mind::new(MindParts {
+                fresh,
+                width: shared.model.width(),
+                wording: Wording { text, end, longest: config.engine.max_context },
+                hearing: config.hearing.clone(),
+                openness: config.openness.clone(),
+                seed: config.seed,
+                answers: shared.answers.clone(),
+                judge: judge.clone(),
+            })?;
             let mut recall = None;
             if let Some((_, checkpoint)) = Saved::newest(&shared.checkpoints)? {
                 recall = Some(mind.restore(Saved::reward(&checkpoint)?)?);

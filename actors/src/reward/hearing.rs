@@ -3,6 +3,7 @@
 //! Invariant: plain values with defaults; each has a reason in config/default.toml.
 
 use serde::{Deserialize, Serialize};
+use understudy_learning::reward::drift::DriftConfig;
 
 /// How the reward actor learns from the stream of events.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,6 +26,14 @@ pub struct HearingConfig {
     pub normalise_every: u64,
     /// Groups that are scored at most before waiting feedback is heard and learned.
     pub groups_before_feedback: usize,
+    /// Events that must have been learned from before scores are passed on to the policy's learner.
+    pub ratings_before_scores: u64,
+    /// Updates between two looks at whether the reward model has collapsed; 0 never looks.
+    pub monitor_every: u64,
+    /// Questions of each class (closed-ended, open-ended) that are scored for it, of the rated and of the unrated ones.
+    pub monitor_probes: usize,
+    /// When a change of taste is called one.
+    pub drift: DriftConfig,
 }
 
 impl Default for HearingConfig {
@@ -38,6 +47,10 @@ impl Default for HearingConfig {
             reference_answers: 32,
             normalise_every: 8,
             groups_before_feedback: 4,
+            ratings_before_scores: 24,
+            monitor_every: 16,
+            monitor_probes: 8,
+            drift: DriftConfig::default(),
         }
     }
 }

@@ -12,11 +12,13 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::journal::{Reader, Retractions};
-use super::mind::{Learned, Mind, Recall};
+use super::mind::{Alarms, Learned, Mind};
 use super::rebuild::{Anchors, Rebuild, Step};
+use super::saved::Recall;
+use super::watch::{show_collapse, show_figures};
 use super::{
-    ACCURACY, ECE, HEARD_TO_LEARNED, HearingConfig, LOG_LOSS, LOSS, REBUILDING, REBUILDS, RewardState, RewardView,
-    SCORED, SECONDS, UPDATES,
+    HEARD_TO_LEARNED, HELD_BACK, HearingConfig, LOSS, REBUILDING, REBUILDS, RewardState, RewardView, SCORED, SECONDS,
+    UPDATES,
 };
 use crate::cancel::Cancel;
 use crate::failpoint::Failpoints;
@@ -62,8 +64,8 @@ impl Job for RewardJob {
     async fn run(self, desk: Desk<RewardState>) -> Result<(), String> {
         let behind = Some(Reader::after(self.mind.up_to()));
         let (retractions, rebuild) = (Retractions::default(), None);
-        let arrived = BTreeMap::new();
-        Hearing { job: self, desk, retractions, behind, rebuild, arrived }.run().await
+        let (arrived, alarms) = (BTreeMap::new(), self.mind.alarms());
+        Hearing { job: self, desk, retractions, behind, rebuild, arrived, alarms }.run().await
     }
 }
 
@@ -79,6 +81,8 @@ struct Hearing {
     rebuild: Option<Rebuild>,
     /// When the events came that no minibatch has held yet: at most two minibatches of them.
     arrived: BTreeMap<u64, Instant>,
+    /// What was told of last.
+    alarms: Alarms,
 }
 
 impl Hearing {
@@ -110,7 +114,7 @@ impl Hearing {
                 && !self.desk.is_paused()
                 && let Some(group) = self.job.rollouts.try_recv()
             {
-                unsent.push_back(self.score(group)?);
+                unsent.extend(self.score(group)?);
                 scored_since += 1;
                 tokio::task::yield_now().await;
                 continue;
@@ -131,7 +135,7 @@ impl Hearing {
                     None => ratings_open = false,
                 },
                 group = rollouts.next(), if rollouts_open && unsent.is_empty() && !self.desk.is_paused() => match group {
-                    Some(group) => unsent.push_back(self.score(group)?),
+                    Some(group) => unsent.extend(self.score(group)?),
                     None => rollouts_open = false,
                 },
                 () = tokio::time::sleep(TRY_AGAIN), if !unsent.is_empty() => (),
@@ -162,7 +166,7 @@ impl Hearing {
         }
         // What the restored model should not have heard.
         let spoiling = self.retractions.spoiling(self.job.mind.clean_up_to(), self.job.mind.up_to());
-        spoiling.iter().for_each(|retraction| self.job.mind.take_back(*retraction));
+        spoiling.iter().for_each(|retraction| self.job.mind.take_back(retraction));
         if !spoiling.is_empty() {
             self.begin_rebuild()?;
         }
@@ -191,6 +195,7 @@ impl Hearing {
             self.learn()?;
             worked = true;
         }
+        worked |= self.probe()?;
         Ok(self.step_rebuild()? || worked)
     }
 
@@ -231,7 +236,7 @@ impl Hearing {
             self.arrived.insert(seq, arrived);
         }
         if let Some(retraction) = retraction {
-            self.job.mind.take_back(retraction);
+            self.job.mind.take_back(&retraction);
             self.arrived.remove(&retraction.of);
             // One that has not come to the event will leave it out.
             if self.rebuild.as_ref().is_none_or(|rebuild| rebuild.up_to() >= retraction.of) {
@@ -239,6 +244,7 @@ impl Hearing {
             }
         }
         self.show();
+        self.tell_alarms();
         Ok(heard)
     }
 
@@ -263,7 +269,7 @@ impl Hearing {
         let rebuild = self.rebuild.take().expect("it was just stepped");
         let seconds = rebuild.seconds();
         self.arrived.clear(); // the new model has learned from all of them
-        job.mind = rebuild.finish(&job.mind).map_err(|error| error.to_string())?;
+        job.mind = rebuild.finish(&mut job.mind).map_err(|error| error.to_string())?;
         metrics::counter!(REBUILDS).increment(1);
         metrics::gauge!(REBUILDING).set(0.0);
         let version = job.mind.version();
@@ -273,7 +279,9 @@ impl Hearing {
         Ok(true)
     }
 
-    fn score(&mut self, group: RolloutGroup) -> Result<ScoredGroup, String> {
+    /// Scores a group; `None` where too little was learned for the scores to be worth learning from: then the group's
+    /// places at the pace are given back, so that answers are still given and rated.
+    fn score(&mut self, group: RolloutGroup) -> Result<Option<ScoredGroup>, String> {
         let first = group.rollouts.first().map_or(0, |rollout| rollout.group);
         let _hand = self.desk.lifeline.hold(format!("answers {first} and following"));
         let _unit = self.desk.lifeline.begin("score");
@@ -284,7 +292,11 @@ impl Hearing {
         let mean_score = scored.rollouts.iter().map(|one| one.score).sum::<f64>() / scored.rollouts.len().max(1) as f64;
         metrics::counter!(SCORED).increment(scored.rollouts.len() as u64);
         job.events.publish(LoopEvent::Scored { group: first, mean_score, version: job.mind.version() });
-        Ok(scored)
+        if job.mind.is_ignorant() {
+            metrics::counter!(HELD_BACK).increment(scored.rollouts.len() as u64);
+            return Ok(None);
+        }
+        Ok(Some(scored))
     }
 
     fn learn(&mut self) -> Result<(), String> {
@@ -325,10 +337,38 @@ impl Hearing {
             log_loss: recent.log_loss,
             calibration_error: recent.calibration_error,
         };
-        for (name, value) in [(ACCURACY, view.accuracy), (LOG_LOSS, view.log_loss), (ECE, view.calibration_error)] {
-            value.into_iter().for_each(|value| metrics::gauge!(name).set(value));
-        }
+        show_figures(mind, &view);
         self.job.view.send_replace(view);
+    }
+
+    /// Scores some of the collapse monitor's probes. `false` when none wait.
+    fn probe(&mut self) -> Result<bool, String> {
+        if !self.job.mind.has_probes() {
+            return Ok(false);
+        }
+        let _unit = self.desk.lifeline.begin("score probes");
+        if let Some(report) = self.job.mind.probe().map_err(|error| error.to_string())? {
+            show_collapse(&report);
+        }
+        self.tell_alarms();
+        Ok(true)
+    }
+
+    /// Tells of alarms that were raised or are over.
+    fn tell_alarms(&mut self) {
+        let (now, before) = (self.job.mind.alarms(), self.alarms);
+        self.alarms = now;
+        for (alarm, on, was) in [("collapse", now.collapse, before.collapse), ("drift", now.drift, before.drift)] {
+            if on == was {
+                continue;
+            }
+            let why = if alarm == "drift" { self.job.mind.why_drift() } else { self.job.mind.why_collapse() };
+            match on {
+                true => tracing::warn!(alarm, why, "the reward model raises an alarm"),
+                false => tracing::info!(alarm, why, "an alarm on the reward model is over"),
+            }
+            self.job.events.publish(LoopEvent::RewardAlarm { alarm, on, version: self.job.mind.version(), why });
+        }
     }
 
     fn state(&self) -> RewardState {

@@ -37,8 +37,10 @@ impl Reader {
 }
 
 /// One event that was taken back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Retraction {
+    /// Id of the event.
+    pub(crate) id: String,
     /// Sequence of the event.
     pub(crate) of: u64,
     /// Sequence of its retraction.
@@ -69,8 +71,8 @@ impl Retractions {
             tracing::warn!(seq = event.seq, "a retraction cannot be taken back; give the rating again under a new id");
             return Ok(None);
         }
-        let retraction = Retraction { of: named.seq, at: event.seq };
-        self.by_id.insert(feedback.clone(), retraction);
+        let retraction = Retraction { id: feedback.clone(), of: named.seq, at: event.seq };
+        self.by_id.insert(feedback.clone(), retraction.clone());
         Ok(Some(retraction))
     }
 
@@ -83,6 +85,6 @@ impl Retractions {
     /// was taken back up to the former must not be gone on with when there are any.
     pub(super) fn spoiling(&self, clean_up_to: u64, up_to: u64) -> Vec<Retraction> {
         let spoils = |one: &&Retraction| one.at > clean_up_to && one.of <= up_to;
-        self.by_id.values().filter(spoils).copied().collect()
+        self.by_id.values().filter(spoils).cloned().collect()
     }
 }

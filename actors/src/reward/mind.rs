@@ -3,21 +3,30 @@
 //! Invariant: every event is foretold before it is learned from, and heard once, in journal order; the sequence up to
 //! which events were heard is part of the saved state, so a restart hears exactly the rest.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use understudy_learning::LearningError;
+use understudy_learning::reward::collapse::CollapseReport;
+use understudy_learning::reward::drift::{Drift, DriftReport};
+use understudy_learning::reward::openness::{Closedness, Openness, OpennessConfig};
 use understudy_learning::reward::{PrequentialStats, RewardExample, RewardLearner, RewardReport, RewardScore};
 use understudy_learning::rng::{Purpose, Stream};
 use understudy_learning::stages::{FeedbackKind, Rollout, ScoredRollout, TrunkStates};
-use understudy_learning::{LearnerState, LearningError};
 
 use super::hearing::HearingConfig;
-use super::journal::{Reader, Retraction};
-use super::replay::{Replay, SavedReplay};
+use super::journal::Retraction;
+use super::probes::{Probes, prompt_features};
+use super::replay::Replay;
+use super::wording::Wording;
 use crate::answers::{Answers, AnswersError};
 use crate::messages::{RolloutGroup, ScoredGroup};
-use crate::seams::{DurableFeedback, FeedbackLog};
+use crate::seams::DurableFeedback;
+
+/// Probabilities are kept away from 0 by this before their logarithm is taken.
+const LEAST_PROBABILITY: f64 = 1e-12;
+/// Events beyond those of the replay whose P(closed-ended) is kept until it is tidied up.
+const UNPRUNED: usize = 256;
 
 /// A rule that scores answers in place of the reward model: a verifiable reward, or a control in an experiment.
 pub type Judge = Arc<dyn Fn(&Rollout) -> f64 + Send + Sync>;
@@ -34,23 +43,33 @@ pub enum MindError {
     /// An answer could not be looked up.
     #[error("looking answers up: {0}")]
     Answers(#[from] AnswersError),
+    /// An edited text has no tokens.
+    #[error("an edited text: {0}")]
+    Wording(#[from] understudy_model::ModelError),
     /// Feedback could not be read.
     #[error("{0}")]
     Log(#[from] crate::seams::LogError),
 }
 
-/// Saved beside the learner's own scalars.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Heard {
-    up_to: u64,
-    clean_up_to: u64,
-    events: u64,
-    base: u64,
-    fresh: Vec<u64>,
-    owed_bits: u64,
-    since_normalised: u64,
-    references: Vec<u64>,
-    replay: SavedReplay,
+/// What a mind is made of, besides what it learned.
+#[derive(Clone)]
+pub(crate) struct MindParts {
+    /// Makes its learner.
+    pub(crate) fresh: Fresh,
+    /// Numbers in a trunk state.
+    pub(crate) width: usize,
+    /// Text to tokens.
+    pub(crate) wording: Wording,
+    /// How it learns.
+    pub(crate) hearing: HearingConfig,
+    /// How closed-ended questions are held to be.
+    pub(crate) openness: OpennessConfig,
+    /// Of its random streams.
+    pub(crate) seed: u64,
+    /// Lookup of answers.
+    pub(crate) answers: Answers,
+    /// Scores in place of the reward model.
+    pub(crate) judge: Option<Judge>,
 }
 
 /// A minibatch that was learned.
@@ -64,75 +83,79 @@ pub(crate) struct Learned {
 
 /// The reward model, what it heard and what it still owes.
 pub(crate) struct Mind {
-    learner: RewardLearner,
-    fresh_learner: Fresh,
-    config: HearingConfig,
-    seed: u64,
-    answers: Answers,
-    judge: Option<Judge>,
-    replay: Replay,
+    pub(super) parts: MindParts,
+    pub(super) learner: RewardLearner,
+    pub(super) openness: Openness,
+    pub(super) drift: Drift,
+    pub(super) probes: Probes,
+    pub(super) replay: Replay,
+    /// P(closed-ended) of the replay's events, as it was when each was taken up.
+    pub(super) frozen: BTreeMap<u64, Closedness>,
     /// Added to the learner's own count of steps, so that the version never goes back when a rebuilt learner takes over.
-    base: u64,
+    pub(super) base: u64,
     /// Computes trunk states anew instead of taking those that came from the generator: they agree but for rounding, and
     /// only the former are the same every time.
     rebuilding: bool,
     /// Events that no minibatch has held yet.
-    fresh: VecDeque<u64>,
-    owed: f64,
-    up_to: u64,
+    pub(super) fresh: VecDeque<u64>,
+    pub(super) owed: f64,
+    pub(super) up_to: u64,
     /// Where an event was heard that has been taken back since: retractions up to here were left out.
-    dirty: Option<u64>,
-    heard: u64,
-    since_normalised: u64,
-    references: Vec<Rollout>,
+    pub(super) dirty: Option<u64>,
+    pub(super) heard: u64,
+    /// Events that a minibatch has held.
+    pub(super) learned: u64,
+    pub(super) since_normalised: u64,
+    pub(super) references: Vec<Rollout>,
+}
+
+/// What should worry whoever runs the loop.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Alarms {
+    /// The reward model has collapsed.
+    pub(crate) collapse: bool,
+    /// People's taste seems to have changed.
+    pub(crate) drift: bool,
 }
 
 impl Mind {
     /// A mind that has heard nothing.
-    pub(crate) fn new(
-        fresh_learner: Fresh,
-        config: HearingConfig,
-        seed: u64,
-        answers: Answers,
-        judge: Option<Judge>,
-    ) -> Result<Self, MindError> {
-        let learner = fresh_learner()?;
-        let replay = Replay::new(seed, config.replay, config.recent_share, config.cached);
-        let (fresh, references) = (VecDeque::new(), Vec::new());
+    pub(crate) fn new(parts: MindParts) -> Result<Self, MindError> {
+        let MindParts { hearing, seed, .. } = &parts;
         Ok(Self {
-            learner,
-            fresh_learner,
-            config,
-            seed,
-            answers,
-            judge,
-            replay,
+            learner: (parts.fresh)()?,
+            openness: Openness::new(parts.openness.clone(), parts.width, *seed),
+            drift: Drift::new(hearing.drift.clone()),
+            probes: Probes::new(hearing, *seed),
+            replay: Replay::new(*seed, hearing.replay, hearing.recent_share, hearing.cached),
+            frozen: BTreeMap::new(),
             base: 0,
             rebuilding: false,
-            fresh,
+            fresh: VecDeque::new(),
             owed: 0.0,
             up_to: 0,
             dirty: None,
             heard: 0,
+            learned: 0,
             since_normalised: 0,
-            references,
+            references: Vec::new(),
+            parts,
         })
     }
 
     /// The mind with which a rebuilding begins: it has heard nothing.
     pub(crate) fn beginning(&self) -> Result<Self, MindError> {
-        let (fresh, config, answers) = (self.fresh_learner.clone(), self.config.clone(), self.answers.clone());
-        let mind = Self::new(fresh, config, self.seed, answers, self.judge.clone())?;
-        Ok(Self { rebuilding: true, ..mind })
+        Ok(Self { rebuilding: true, ..Self::new(self.parts.clone())? })
     }
 
     /// A rebuilt mind takes the place of the one that served meanwhile: scores are normalised over the same reference
-    /// answers, and the version goes on above.
-    pub(crate) fn succeed(mut self, served: &Self) -> Result<Self, MindError> {
+    /// answers, the monitor goes on, and the version goes on above.
+    pub(crate) fn succeed(mut self, served: &mut Self) -> Result<Self, MindError> {
         self.base = (served.version() + 1).saturating_sub(self.learner.version());
         self.rebuilding = false;
         self.dirty = None;
         self.up_to = self.up_to.max(served.up_to);
+        std::mem::swap(&mut self.probes, &mut served.probes);
         self.references.clone_from(&served.references);
         self.references.iter_mut().for_each(|answer| answer.trunk = TrunkStates::Absent);
         self.normalise()?;
@@ -141,7 +164,7 @@ impl Mind {
 
     /// Scores a group. One short unit.
     pub(crate) fn score(&mut self, group: RolloutGroup) -> Result<ScoredGroup, MindError> {
-        let scores = match &self.judge {
+        let scores = match &self.parts.judge {
             None => self.learner.score(&group.rollouts)?,
             Some(judge) => {
                 let by_rule = |answer: &Rollout| RewardScore { score: judge(answer), reward_std: 0.0 };
@@ -149,10 +172,11 @@ impl Mind {
             }
         };
         for rollout in &group.rollouts {
-            if self.references.len() < self.config.reference_answers {
+            if self.references.len() < self.parts.hearing.reference_answers {
                 self.references.push(rollout.clone());
             }
         }
+        self.probes.offer(&group.rollouts, &self.learner, &self.openness)?;
         let reward_version = self.version();
         let rollouts = group.rollouts.into_iter().zip(scores).map(|(rollout, scored)| ScoredRollout {
             rollout,
@@ -176,19 +200,37 @@ impl Mind {
         }
         let Some(mut example) = self.example(event)? else { return Ok(false) };
         self.learner.fill_states(&mut example.answers)?;
+        let Some(first) = example.answers.first() else { return Ok(false) };
+        let (question, features) = (first.prompt.question.clone(), prompt_features(&self.learner, first)?);
+        // Decided before the event says anything of it, and kept with the event from now on.
+        let closedness = self.openness.decide(&question, &features);
+        example.closedness = closedness.p;
         if let Some(prediction) = self.learner.predict(&example)? {
             self.learner.record(&prediction);
+            self.drift.add(prediction.kind, -prediction.probability.max(LEAST_PROBABILITY).ln());
         }
+        self.openness.observe(&question, &features, example.seq, &example.feedback);
+        self.probes.rated(&question.id);
         self.fresh.push_back(example.seq);
-        self.owed = (self.owed + self.config.minibatches_per_event).min(self.config.most_owed);
+        self.owed = (self.owed + self.parts.hearing.minibatches_per_event).min(self.parts.hearing.most_owed);
+        self.freeze(example.seq, closedness);
         self.replay.push(example);
         Ok(true)
     }
 
+    fn freeze(&mut self, seq: u64, closedness: Closedness) {
+        self.frozen.insert(seq, closedness);
+        if self.frozen.len() > self.replay.len() + UNPRUNED {
+            let replay = &self.replay;
+            self.frozen.retain(|known, _| *known == seq || replay.contains(*known));
+        }
+    }
+
     /// An event that may have been heard was taken back: it is not drawn any more, but what it taught stays until a
     /// rebuilt mind takes over.
-    pub(crate) fn take_back(&mut self, retraction: Retraction) {
+    pub(crate) fn take_back(&mut self, retraction: &Retraction) {
         self.replay.remove(retraction.of);
+        self.openness.forget(&retraction.id);
         self.fresh.retain(|seq| *seq != retraction.of);
         let clean = self.dirty.unwrap_or(self.up_to).min(retraction.at.saturating_sub(1));
         self.dirty = Some(clean);
@@ -200,21 +242,24 @@ impl Mind {
     }
 
     /// Puts an event that was learned from before a restart back into the replay. Says whether its answers are kept.
-    fn recall(&mut self, event: DurableFeedback) -> Result<bool, MindError> {
-        let example = self.example(event)?;
-        Ok(example.map(|example| self.replay.recall(example)).is_some())
+    pub(super) fn recall(&mut self, event: DurableFeedback) -> Result<bool, MindError> {
+        let Some(mut example) = self.example(event)? else { return Ok(false) };
+        if let Some(closedness) = self.frozen.get(&example.seq) {
+            example.closedness = closedness.p;
+        }
+        self.replay.recall(example);
+        Ok(true)
     }
 
     /// The event with the answers that it names; `None` where nothing is learned from it.
     fn example(&self, event: DurableFeedback) -> Result<Option<RewardExample>, MindError> {
         let DurableFeedback { seq, feedback } = event;
-        // An edited text has no tokens and no log-probabilities yet: it is kept in the journal.
-        if matches!(feedback.kind, FeedbackKind::Retract { .. } | FeedbackKind::Edit { .. }) {
+        if matches!(feedback.kind, FeedbackKind::Retract { .. }) {
             return Ok(None);
         }
         let mut answers = Vec::new();
         for id in feedback.answers() {
-            let Some(answer) = self.answers.find(id)? else {
+            let Some(answer) = self.parts.answers.find(id)? else {
                 tracing::warn!(seq, answer = id, "feedback on an answer that is no longer kept is not learned from");
                 return Ok(None);
             };
@@ -224,9 +269,27 @@ impl Mind {
             }
             answers.push(answer);
         }
-        let declared = answers.first().and_then(|answer| answer.prompt.question.closedness);
-        let closedness = declared.unwrap_or(self.learner.config().default_closedness);
-        Ok(Some(RewardExample { seq, answers, feedback, closedness, lines: Vec::new() }))
+        let mut lines = Vec::new();
+        match (&feedback.kind, answers.first()) {
+            (FeedbackKind::Edit { text, .. }, Some(original)) => {
+                let edited = self.parts.wording.edited(seq, original, text)?;
+                answers.push(edited);
+            }
+            (FeedbackKind::Steps { marks, .. }, Some(answer)) => {
+                lines = self.parts.wording.lines(answer);
+                if marks.iter().rposition(Option::is_some).is_some_and(|last| last >= lines.len()) {
+                    tracing::warn!(
+                        seq,
+                        lines = lines.len(),
+                        "marks of lines that an answer does not have are not learned"
+                    );
+                    return Ok(None);
+                }
+            }
+            _ => {}
+        }
+        let closedness = self.learner.config().default_closedness;
+        Ok(Some(RewardExample { seq, answers, feedback, closedness, lines }))
     }
 
     fn batch_size(&self) -> usize {
@@ -256,7 +319,7 @@ impl Mind {
     /// Learns one minibatch, the oldest new events first in it. One short unit; `None` when nothing can be learned.
     pub(crate) fn learn(&mut self) -> Result<Option<Learned>, MindError> {
         self.owed = (self.owed - 1.0).max(0.0);
-        let mut stream = Stream::new(self.seed, Purpose::Replay, self.learner.version());
+        let mut stream = Stream::new(self.parts.seed, Purpose::Replay, self.learner.version());
         let fresh: Vec<u64> = self.fresh.drain(..self.fresh.len().min(self.batch_size())).collect();
         let mut batch = self.replay.minibatch(&fresh, self.batch_size(), &mut stream);
         for example in &mut batch {
@@ -269,8 +332,13 @@ impl Mind {
         let mut report = self.learner.learn(&batch)?;
         report.version += self.base;
         self.since_normalised += 1;
-        if self.since_normalised >= self.config.normalise_every && !self.rebuilding {
-            self.normalise()?;
+        self.learned += fresh.len() as u64;
+        if !self.rebuilding {
+            if self.since_normalised >= self.parts.hearing.normalise_every {
+                self.normalise()?;
+            }
+            let version = self.version();
+            self.probes.updated(version, &self.replay, &self.learner, &self.openness);
         }
         Ok(Some(Learned { report, fresh }))
     }
@@ -318,80 +386,33 @@ impl Mind {
         self.replay.len()
     }
 
+    /// Whether too little was learned for scores to be worth learning from.
+    pub(crate) fn is_ignorant(&self) -> bool {
+        self.parts.judge.is_none() && self.learned < self.parts.hearing.ratings_before_scores
+    }
+
+    /// Whether the collapse monitor's probes wait to be scored.
+    pub(crate) fn has_probes(&self) -> bool {
+        self.probes.is_due()
+    }
+
+    /// Scores some of the collapse monitor's probes; with the last of them comes a report.
+    pub(crate) fn probe(&mut self) -> Result<Option<CollapseReport>, MindError> {
+        Ok(self.probes.step(&self.learner)?)
+    }
+
+    /// What should worry now.
+    pub(crate) fn alarms(&self) -> Alarms {
+        Alarms { collapse: self.probes.latest().is_some_and(|report| report.alarm), drift: self.drift.is_on() }
+    }
+
+    /// How the drift alarm stands.
+    pub(crate) fn drift(&self) -> DriftReport {
+        self.drift.report()
+    }
+
     /// How well events were foretold.
     pub(crate) fn prequential(&self) -> &PrequentialStats {
         self.learner.stats()
-    }
-
-    /// Everything that a restart needs besides the journal.
-    pub(crate) fn state(&self) -> LearnerState {
-        let heard = Heard {
-            up_to: self.up_to,
-            clean_up_to: self.clean_up_to(),
-            events: self.heard,
-            base: self.base,
-            fresh: self.fresh.iter().copied().collect(),
-            owed_bits: self.owed.to_bits(),
-            since_normalised: self.since_normalised,
-            references: self.references.iter().map(|answer| answer.id).collect(),
-            replay: self.replay.state(),
-        };
-        let LearnerState { tensors, scalars } = self.learner.state();
-        let scalars = serde_json::json!({ "learner": scalars, "heard": heard });
-        LearnerState { tensors, scalars }
-    }
-
-    /// Goes on from a saved state, whose replay is still to be remembered.
-    pub(crate) fn restore(&mut self, state: LearnerState) -> Result<Recall, MindError> {
-        let LearnerState { tensors, mut scalars } = state;
-        let heard = serde_json::from_value::<Heard>(scalars["heard"].take())
-            .map_err(|error| LearningError::state("heard", format!("does not read ({error})")))?;
-        self.learner.restore(&LearnerState { tensors, scalars: scalars["learner"].take() })?;
-        (self.up_to, self.heard, self.base) = (heard.up_to, heard.events, heard.base);
-        self.dirty = (heard.clean_up_to < heard.up_to).then_some(heard.clean_up_to);
-        self.fresh = heard.fresh.into();
-        self.owed = f64::from_bits(heard.owed_bits);
-        self.since_normalised = heard.since_normalised;
-        self.references.clear();
-        for id in heard.references {
-            if let Some(answer) = self.answers.find(id)? {
-                self.references.push(Rollout { trunk: TrunkStates::Absent, ..Rollout::clone(&answer) });
-            }
-        }
-        let members = self.replay.restore(&heard.replay)?;
-        let first = members.first().map_or(self.up_to, |first| first.saturating_sub(1));
-        Ok(Recall { reader: Reader::after(first), members, up_to: self.up_to })
-    }
-}
-
-/// Fills the replay of a restored mind from the journal, with exactly the events that it held.
-#[derive(Debug)]
-pub(crate) struct Recall {
-    reader: Reader,
-    members: BTreeSet<u64>,
-    up_to: u64,
-}
-
-impl Recall {
-    /// Events passed in one unit.
-    const PAGE: usize = 64;
-
-    /// Remembers a page of events; `false` when all are remembered. Those that cannot be (the journal or the store have
-    /// let them go) leave the replay.
-    pub(crate) fn page(&mut self, mind: &mut Mind, log: &dyn FeedbackLog) -> Result<bool, MindError> {
-        for _ in 0..Self::PAGE {
-            let event = if self.members.is_empty() { None } else { self.reader.next(log, self.up_to)? };
-            let Some(event) = event else {
-                self.members.iter().for_each(|lost| {
-                    mind.replay.remove(*lost);
-                });
-                return Ok(false);
-            };
-            let seq = event.seq;
-            if self.members.remove(&seq) && !mind.recall(event)? {
-                mind.replay.remove(seq);
-            }
-        }
-        Ok(true)
     }
 }

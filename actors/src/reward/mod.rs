@@ -8,10 +8,14 @@ mod job;
 mod journal;
 mod metric;
 mod mind;
+mod probes;
 mod rebuild;
 #[cfg(test)]
 mod rebuild_tests;
 mod replay;
+mod saved;
+mod watch;
+mod wording;
 
 use understudy_learning::LearnerState;
 use understudy_learning::stages::RewardVersion;
@@ -21,9 +25,10 @@ use crate::worker::Worker;
 pub use hearing::HearingConfig;
 pub use job::RewardJob;
 pub use metric::*;
-pub(crate) use mind::Mind;
 pub use mind::{Judge, MindError};
+pub(crate) use mind::{Mind, MindParts};
 pub use rebuild::{AnchorMarks, Anchors};
+pub(crate) use wording::Wording;
 
 /// The actor.
 pub type RewardActor = Worker<RewardJob>;

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 use understudy_learning::LearnerState;
 
 use super::journal::{Reader, Retractions};
-use super::mind::{Mind, MindError, Recall};
+use super::mind::{Mind, MindError};
+use super::saved::Recall;
 use crate::seams::FeedbackLog;
 
 /// What a saved state says of itself before it is read.
@@ -103,7 +104,7 @@ impl Rebuild {
     }
 
     /// The rebuilt model in place of the one that served.
-    pub(super) fn finish(self, served: &Mind) -> Result<Mind, MindError> {
+    pub(super) fn finish(self, served: &mut Mind) -> Result<Mind, MindError> {
         self.mind.succeed(served)
     }
 }

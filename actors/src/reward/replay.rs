@@ -12,6 +12,8 @@ use understudy_learning::reward::replay::{ReplayIndex, ReplayState};
 use understudy_learning::rng::{Purpose, Stream};
 use understudy_learning::stages::{FeedbackKind, TrunkStates};
 
+use super::probes::hash;
+
 /// Among the streams of [`Purpose::Replay`], those of what is kept have this bit set; those of draws have not.
 const KEEPING: u64 = 1 << 63;
 
@@ -47,6 +49,11 @@ impl Replay {
         self.by_seq.len()
     }
 
+    /// Whether the event is here.
+    pub(crate) fn contains(&self, seq: u64) -> bool {
+        self.index.contains(seq)
+    }
+
     /// The examples at hand, in the order of their sequences.
     pub(crate) fn examples(&self) -> impl DoubleEndedIterator<Item = &RewardExample> {
         self.by_seq.values()
@@ -65,7 +72,7 @@ impl Replay {
         if self.index.contains(example.seq) {
             return;
         }
-        let question = example.answers.first().map_or(0, |answer| key_of(&answer.prompt.question.id));
+        let question = example.answers.first().map_or(0, |answer| hash(&answer.prompt.question.id));
         let mut stream = Stream::new(self.seed, Purpose::Replay, KEEPING | self.pushed);
         self.pushed += 1;
         let gone = self.index.insert(example.seq, question, kind_of(&example.feedback.kind), &mut stream);
@@ -125,11 +132,6 @@ impl Replay {
             self.by_seq.insert(example.seq, example);
         }
     }
-}
-
-/// FNV-1a.
-fn key_of(id: &str) -> u64 {
-    id.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 fn kind_of(kind: &FeedbackKind) -> u8 {

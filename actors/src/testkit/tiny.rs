@@ -43,7 +43,7 @@ pub fn tiny_config(seed: u64) -> DaemonConfig {
         asking,
         ppo,
         reward: RewardConfig { learning_rate: 1e-3, head_learning_rate: 3e-3, ..RewardConfig::default() },
-        hearing: HearingConfig { reference_answers: 16, ..HearingConfig::default() },
+        hearing: HearingConfig { reference_answers: 16, ratings_before_scores: 0, ..HearingConfig::default() },
         checkpoint_every: 1,
         restart: RestartPolicy { backoff: Duration::from_millis(5), ..RestartPolicy::default() },
         threads: Threads::Inline,

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::losses::utility::Utility;
+use super::losses::utility::{Dial, Utility};
 use super::reliability::ReliabilityConfig;
 use crate::error::LearningError;
 use crate::optimiser::AdamConfig;
@@ -56,6 +56,16 @@ pub enum UtilityChoice {
 }
 
 impl UtilityChoice {
+    /// The utility of a question with P(closed-ended) `closedness`, kept within `clip` for the dial; up to its scale.
+    pub fn of(&self, closedness: f64, clip: (f64, f64)) -> Utility {
+        match *self {
+            Self::Dial => Utility::Exp { lambda: Dial::from_closedness(closedness, clip).lambda },
+            Self::Common { utility } => utility,
+            Self::Adaptive { closed, .. } if closedness > 0.5 => closed,
+            Self::Adaptive { open, .. } => open,
+        }
+    }
+
     /// Whether every utility in it is defined for differences at and below 0, as learning meets them.
     fn validate(&self) -> Result<(), LearningError> {
         let utilities = match *self {

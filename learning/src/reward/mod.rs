@@ -6,6 +6,7 @@
 pub mod calibration;
 pub mod collapse;
 mod config;
+pub mod drift;
 mod epistemic;
 mod foretell;
 mod likelihood;

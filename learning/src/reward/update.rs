@@ -156,6 +156,12 @@ impl RewardLearner {
         Ok(raw.into_iter().zip(deviations).map(score).collect())
     }
 
+    /// Rewards in `(0, 1)` of answers, in order: the sigmoid of the logit, as the prompt-aware utilities see it.
+    pub fn rewards(&self, rollouts: &[Rollout]) -> Result<Vec<f64>, LearningError> {
+        let answers: Vec<&Rollout> = rollouts.iter().collect();
+        Ok(self.raw_scores(&answers)?.into_iter().map(|logit| 1.0 / (1.0 + (-logit).exp())).collect())
+    }
+
     /// Computes the trunk states of the rollouts that have none: worth it where they are used more than once.
     pub fn fill_states(&self, rollouts: &mut [Rollout]) -> Result<(), LearningError> {
         self.model.fill_states(rollouts)

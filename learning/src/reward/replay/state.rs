@@ -130,7 +130,9 @@ mod tests {
     fn with_less_room_the_newest_stay_and_what_contradicts_itself_is_refused() {
         let mut index = ReplayIndex::new(40, 0.5);
         let mut stream = Stream::new(1, Purpose::Replay, 0);
-        (0..100).for_each(|seq| drop(index.insert(seq, 0, 0, &mut stream)));
+        for seq in 0..100 {
+            index.insert(seq, 0, 0, &mut stream);
+        }
         let mut small = ReplayIndex::new(10, 0.5);
         small.restore(&index.state()).unwrap();
         assert!(small.len() == 10 && (95..100).all(|seq| small.contains(seq)));
