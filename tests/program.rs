@@ -216,6 +216,10 @@ fn a_daemon_that_is_killed_goes_on_with_the_same_ratings_versions_and_ids() {
     let people = people.as_array().expect("a list");
     let mine = people.iter().find(|person| person["annotator"] == "me").expect("everybody who rated is shown");
     assert!(mine["events"] == 1 && mine["standing"] == "new" && people.len() > 1, "{people:?}");
+    let questions = read(folder.path(), &["openness"])["questions"].clone();
+    let id = questions[0]["question"].as_str().expect("rated questions are known").to_owned();
+    assert_eq!(read(folder.path(), &["openness", &id])["explanation"], questions[0]);
+    assert!(read(folder.path(), &["collapse"])["history"].is_array(), "the monitor's reports are read");
 }
 
 fn checkpoints(folder: &Path, command: &str) -> Vec<Value> {
