@@ -9,6 +9,8 @@ pub mod checkpoint;
 mod codec;
 mod disk;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod journal;
 #[cfg(test)]
 mod powercut;

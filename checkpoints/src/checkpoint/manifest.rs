@@ -129,6 +129,16 @@ impl Manifest {
         }
     }
 
+    /// Reads `manifest.json`; the error says what does not fit.
+    pub(crate) fn from_json(json: &[u8]) -> Result<Self, String> {
+        Self::decode(json).map_err(|bad| format!("{bad:?}"))
+    }
+
+    /// The bytes of `manifest.json`.
+    pub(crate) fn to_json(&self) -> Vec<u8> {
+        self.encode().0
+    }
+
     /// The part with this name.
     pub fn part(&self, name: &str) -> Option<&Part> {
         self.parts.iter().find(|part| part.name == name)

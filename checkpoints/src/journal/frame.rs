@@ -73,7 +73,7 @@ impl Header {
     }
 }
 
-fn frame_crc(salt: u64, len: [u8; 4], payload: &[u8]) -> u32 {
+pub(super) fn frame_crc(salt: u64, len: [u8; 4], payload: &[u8]) -> u32 {
     let head = crc32c::crc32c_append(crc32c::crc32c(&salt.to_le_bytes()), &len);
     crc32c::crc32c_append(head, payload)
 }

@@ -7,6 +7,7 @@
 
 mod compact;
 mod frame;
+pub(crate) mod fuzzing;
 mod reader;
 mod start;
 mod writer;

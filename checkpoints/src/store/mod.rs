@@ -13,6 +13,7 @@ mod applier;
 mod blocks;
 mod changes;
 mod committer;
+pub(crate) mod fuzzing;
 mod handle;
 mod index;
 mod lag;

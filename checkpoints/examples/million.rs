@@ -1,0 +1,115 @@
+//! What a million ratings cost: memory of the process, bytes of the journal and of sled, the time of a start. Then as
+//! many again and a half, which the rings and key windows do not hold, to see the space come back.
+//!
+//! `cargo run --release -p understudy-checkpoints --example million -- [ratings] [directory]`
+#![expect(clippy::disallowed_methods, reason = "it measures real time on plain threads; there is no arbiter to block")]
+
+use std::error::Error;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use understudy_checkpoints::{Bounds, NewRecord, RecordKind, Store, StoreConfig, StoreHandle};
+
+const MIB: f64 = (1 << 20) as f64;
+
+/// A rating as the daemon writes them: JSON of 180 to 480 bytes, a key with a UUID, one of 50,000 questions.
+fn rating(n: u64) -> NewRecord {
+    let mixed = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let id = format!("{:016x}-{mixed:016x}", mixed.rotate_left(32) ^ n);
+    let comment = "x".repeat((mixed >> 40) as usize % 300);
+    let bytes = format!(
+        r#"{{"id":"{id}","question":"q-{:06}","answer":{},"annotator":"a-{:04}","thumb":{{"up":{}}},"comment":"{comment}","at":{}}}"#,
+        mixed % 50_000,
+        n * 3,
+        mixed % 997,
+        mixed.is_multiple_of(2),
+        1_790_000_000 + n
+    );
+    NewRecord {
+        kind: RecordKind::Feedback,
+        key: Some(format!("feedback/{id}")),
+        group: mixed % 50_000,
+        bytes: bytes.into_bytes(),
+    }
+}
+
+fn write(handle: &StoreHandle, range: std::ops::Range<u64>) {
+    for n in range {
+        while handle.offer(rating(n), Box::new(|answer| drop(answer.expect("the disk is sound")))).is_err() {
+            thread::sleep(Duration::from_micros(200));
+        }
+    }
+}
+
+fn bytes_in(dir: &Path) -> std::io::Result<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        bytes += if path.is_dir() { bytes_in(&path)? } else { path.metadata()?.blocks() * 512 };
+    }
+    Ok(bytes)
+}
+
+/// Resident memory of this process, now and at its peak, in MiB.
+fn memory() -> std::io::Result<(f64, f64)> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let of = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+        line.split_whitespace().nth(1).and_then(|text| text.parse::<f64>().ok()).unwrap_or_default() / 1024.0
+    };
+    Ok((of("VmRSS:"), of("VmHWM:")))
+}
+
+fn report(name: &str, dir: &Path, handle: &StoreHandle, begun: Instant) -> Result<(), Box<dyn Error>> {
+    let stats = handle.stats();
+    let ring = stats.rings.get(&RecordKind::Feedback).copied().unwrap_or_default();
+    let (journal, sled) = (bytes_in(&dir.join("journal"))? as f64 / MIB, bytes_in(&dir.join("sled"))? as f64 / MIB);
+    let (now, peak) = memory()?;
+    println!(
+        "{name:<28} {:>8.1} s  ring {:>9} records {:>6.0} MiB  journal {journal:>6.0} MiB in {:>2}  sled {sled:>6.0} MiB  \
+         memory {now:>5.0} MiB, peak {peak:>5.0}",
+        begun.elapsed().as_secs_f64(),
+        ring.records,
+        ring.bytes as f64 / MIB,
+        stats.journal_segments,
+    );
+    Ok(())
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let ratings: u64 = arguments.next().map_or(Ok(1_000_000), |text| text.parse())?;
+    let temp = match arguments.next() {
+        Some(dir) => tempfile::tempdir_in(dir)?,
+        None => tempfile::tempdir_in(".")?,
+    };
+    let bounds = Bounds { records: ratings, bytes: 512 << 20 };
+    let config = StoreConfig { rings: [(RecordKind::Feedback, bounds)].into(), ..StoreConfig::default() };
+
+    let begun = Instant::now();
+    let (store, _) = Store::open(temp.path(), config.clone())?;
+    write(&store.handle(), 0..ratings);
+    store.handle().flush()?;
+    report("written", temp.path(), &store.handle(), begun)?;
+    store.close()?;
+
+    let begun = Instant::now();
+    let (store, _) = Store::open(temp.path(), config)?;
+    report("opened again", temp.path(), &store.handle(), begun)?;
+
+    let begun = Instant::now();
+    for part in 2..=5 {
+        write(&store.handle(), part * ratings / 2..(part + 1) * ratings / 2);
+        store.handle().flush()?;
+        report(
+            &format!("{}.{} times as many", (part + 1) / 2, (part + 1) % 2 * 5),
+            temp.path(),
+            &store.handle(),
+            begun,
+        )?;
+    }
+    store.close()?;
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! One plain function for each format that is read from a disk which may have lied: arbitrary bytes go in, nothing
+//! panics, nothing is allocated beyond a few times what came in (and 32 MiB for a file), and what was accepted comes
+//! out again as it went in. The fuzz targets call these, and so does a seeded loop in the tests.
+//!
+//! A checksum stops almost every mutation at the door. So each function tries the bytes as they are, and again with the
+//! checksum put right.
+
+use std::fs;
+use std::path::Path;
+
+use crate::Disk;
+use crate::Record;
+use crate::checkpoint::Manifest;
+use crate::journal::{decode_frame, fuzzing};
+use crate::record::RECORD_OVERHEAD;
+use crate::store::fuzzing as in_sled;
+
+/// A frame behind 8 bytes of salt.
+pub fn frame(bytes: &[u8]) {
+    let Some((salt, frame)) = bytes.split_first_chunk() else { return };
+    let salt = u64::from_le_bytes(*salt);
+    let mut mended = frame.to_vec();
+    fuzzing::mend_frame(salt, &mut mended);
+    for frame in [frame, &mended] {
+        let Ok((records, len)) = decode_frame(salt, frame) else { continue };
+        assert!(records.len() * RECORD_OVERHEAD <= len && len <= frame.len(), "more than there was");
+        assert_eq!(fuzzing::encode(salt, &records), frame[..len], "a frame is not what was read");
+    }
+}
+
+/// An encoded record.
+pub fn record(bytes: &[u8]) {
+    let mut mended = bytes.to_vec();
+    if let Some((head, rest)) = mended.split_first_chunk_mut() {
+        *head = crc32c::crc32c(rest).to_le_bytes();
+    }
+    for encoded in [bytes, &mended] {
+        if let Ok(record) = Record::decode(encoded) {
+            assert_eq!(record.encode(), encoded, "a record is not what was read");
+        }
+    }
+}
+
+/// A block of entries, a block of records, and a key as they stand in sled.
+pub fn block(bytes: &[u8]) {
+    in_sled::block(bytes);
+}
+
+/// A checkpoint's manifest.
+pub fn manifest(bytes: &[u8]) {
+    let Ok(manifest) = Manifest::from_json(bytes) else { return };
+    let again = Manifest::from_json(&manifest.to_json()).expect("what was written is read");
+    let facts = |manifest: &Manifest| (manifest.version, manifest.step, manifest.parts.clone());
+    assert_eq!(facts(&again), facts(&manifest), "a manifest is not what was read");
+    let _ = manifest.metric("a.b");
+}
+
+/// A whole journal of one segment, in the directory `scratch`, which is emptied. Opening repairs a torn end; what was
+/// repaired opens as the same records.
+pub fn segment(scratch: &Path, bytes: &[u8]) {
+    let mut mended = bytes.to_vec();
+    fuzzing::mend_segment(&mut mended);
+    for bytes in [bytes, &mended] {
+        let path = scratch.join("00000000000000000001.seg");
+        fs::write(&path, bytes).expect("the scratch directory can be written");
+        let Ok(first) = fuzzing::read(scratch, &Disk::real()) else { continue };
+        let again = fuzzing::read(scratch, &Disk::real()).expect("a repaired journal is whole");
+        assert_eq!(first, again, "a repair changed what was there");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::powercut::Dice;
+    use std::path::PathBuf;
+
+    fn corpus(target: &str) -> Vec<Vec<u8>> {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+        let mut paths: Vec<PathBuf> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        assert!(!paths.is_empty(), "{target} has no corpus");
+        paths.iter().map(|path| fs::read(path).unwrap()).collect()
+    }
+
+    /// One of the corpus with a few changes of the kinds that find most: bits, numbers at their limits, cuts, repeats.
+    fn mutated(corpus: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
+        let mut bytes = corpus[dice.below(corpus.len())].clone();
+        for _ in 0..=dice.below(4) {
+            if bytes.is_empty() {
+                bytes.push(dice.next() as u8);
+            }
+            let at = dice.below(bytes.len());
+            match dice.below(6) {
+                0 => bytes[at] ^= 1 << dice.below(8),
+                1 => bytes[at] = dice.next() as u8,
+                2 => {
+                    let limits = [0, 1, 0x7f, 0xff, 0x7fff_ffff, u32::MAX, bytes.len() as u32];
+                    let value = limits[dice.below(limits.len())].to_le_bytes();
+                    bytes.iter_mut().skip(at).zip(value).for_each(|(byte, new)| *byte = new);
+                }
+                3 => bytes.truncate(at),
+                4 => bytes.extend_from_within(at..),
+                _ => drop(bytes.drain(at..bytes.len().min(at + 1 + dice.below(8)))),
+            }
+        }
+        bytes
+    }
+
+    fn smoke(target: &str, rounds: usize, run: impl Fn(&[u8])) {
+        let corpus = corpus(target);
+        corpus.iter().for_each(|bytes| run(bytes));
+        let mut dice = Dice::from_environment(1);
+        (0..rounds).for_each(|_| run(&mutated(&corpus, &mut dice)));
+    }
+
+    #[test]
+    fn fuzz_smoke_frame() {
+        smoke("frame", 20_000, frame);
+    }
+
+    #[test]
+    fn fuzz_smoke_record() {
+        smoke("record", 20_000, record);
+    }
+
+    #[test]
+    fn fuzz_smoke_block() {
+        smoke("block", 20_000, block);
+    }
+
+    #[test]
+    fn fuzz_smoke_manifest() {
+        smoke("manifest", 10_000, manifest);
+    }
+
+    #[test]
+    fn fuzz_smoke_segment() {
+        let scratch = tempfile::tempdir().unwrap();
+        smoke("segment", 1_000, |bytes| segment(scratch.path(), bytes));
+    }
+
+    /// The corpus would be worthless if it were refused at the first byte.
+    #[test]
+    fn the_first_of_every_corpus_is_valid() {
+        let first = |target: &str| corpus(target).swap_remove(0);
+        let bytes = first("frame");
+        let (salt, rest) = bytes.split_first_chunk().unwrap();
+        assert!(decode_frame(u64::from_le_bytes(*salt), rest).is_ok_and(|(records, _)| records.len() > 1));
+        assert!(Record::decode(&first("record")).is_ok_and(|record| record.key.is_some()));
+        assert!(in_sled::entries_in(&first("block")) > 1);
+        assert!(Manifest::from_json(&first("manifest")).is_ok_and(|manifest| manifest.parts.len() > 1));
+        let scratch = tempfile::tempdir().unwrap();
+        fs::write(scratch.path().join("00000000000000000001.seg"), first("segment")).unwrap();
+        assert!(fuzzing::read(scratch.path(), &Disk::real()).unwrap().len() > 1);
+    }
+}
