@@ -72,7 +72,11 @@ pub fn segment(scratch: &Path, bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::RecordKind;
+    use crate::checkpoint::Part;
+    use crate::journal::Writer;
     use crate::powercut::Dice;
+    use proptest::prelude::*;
     use std::path::PathBuf;
 
     fn corpus(target: &str) -> Vec<Vec<u8>> {
@@ -138,6 +142,79 @@ mod tests {
     fn fuzz_smoke_segment() {
         let scratch = tempfile::tempdir().unwrap();
         smoke("segment", 1_000, |bytes| segment(scratch.path(), bytes));
+    }
+
+    #[test]
+    fn a_segment_with_numbers_at_the_end_of_their_range_is_refused_or_read() {
+        let whole = corpus("segment").swap_remove(0);
+        let scratch = tempfile::tempdir().unwrap();
+        for first in [0, 1, u64::MAX - 4, u64::MAX - 1, u64::MAX] {
+            for last in [0, 1, u64::MAX] {
+                for compacted in [0, 1] {
+                    for cut in [0, 10] {
+                        let mut bytes = whole[..whole.len() - cut].to_vec();
+                        bytes[10] = compacted;
+                        bytes[12..20].copy_from_slice(&first.to_le_bytes());
+                        bytes[20..28].copy_from_slice(&last.to_le_bytes());
+                        // The first record's number as well: behind header, frame head, length and checksum.
+                        bytes[56..64].copy_from_slice(&first.to_le_bytes());
+                        segment(scratch.path(), &bytes);
+                    }
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_manifest_comes_back_as_it_was(
+            step: u64, names in prop::collection::btree_set("[a-z0-9_-]{1,64}", 0..20), bytes: u64, value: i64,
+        ) {
+            let sha256 = "0".repeat(64);
+            let part = |name: String| Part { name, bytes, sha256: sha256.clone() };
+            let parts = names.into_iter().map(part).collect();
+            let manifest = Manifest { version: 1, step, parts, extra: serde_json::json!({ "a": { "b": value } }) };
+            prop_assert_eq!(Manifest::from_json(&manifest.to_json()), Ok(manifest.clone()));
+            prop_assert_eq!(manifest.metric("a.b"), Some(value as f64));
+        }
+
+        #[test]
+        fn arbitrary_bytes_are_refused_or_read_by_all(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            frame(&bytes);
+            record(&bytes);
+            block(&bytes);
+            manifest(&bytes);
+        }
+
+        #[test]
+        fn a_journal_of_any_batches_reads_back_and_any_cut_leaves_a_prefix_of_whole_batches(
+            batches in prop::collection::vec(prop::collection::vec(0usize..300, 1..5), 1..8), cut: prop::sample::Index,
+        ) {
+            let scratch = tempfile::tempdir().unwrap();
+            let mut journal = Writer::resume(scratch.path(), Disk::real(), Vec::new(), 1, 1 << 20).unwrap();
+            let mut seq = 0;
+            let mut written = Vec::new();
+            let mut ends = vec![0];
+            for batch in &batches {
+                let encoded: Vec<Vec<u8>> = batch.iter().map(|size| {
+                    seq += 1;
+                    let bytes = vec![seq as u8; *size];
+                    Record { seq, kind: RecordKind(2), schema: 1, group: 0, key: None, bytes }.encode()
+                }).collect();
+                journal.commit(&encoded).unwrap();
+                written.extend(encoded);
+                ends.push(written.len());
+            }
+            drop(journal);
+            prop_assert_eq!(&fuzzing::read(scratch.path(), &Disk::real()).unwrap(), &written);
+            let path = scratch.path().join("00000000000000000001.seg");
+            let whole = fs::read(&path).unwrap();
+            // The header is synced before the first batch is written.
+            let cut = 40 + cut.index(whole.len() - 40);
+            fs::write(&path, &whole[..cut]).unwrap();
+            let left = fuzzing::read(scratch.path(), &Disk::real()).unwrap();
+            prop_assert!(ends.contains(&left.len()) && left[..] == written[..left.len()]);
+        }
     }
 
     /// The corpus would be worthless if it were refused at the first byte.

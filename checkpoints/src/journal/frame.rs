@@ -18,6 +18,8 @@ pub(crate) const BATCH_BYTES: usize = 8 << 20;
 /// Largest frame payload that is read.
 pub(super) const MAX_FRAME_BYTES: usize = BATCH_BYTES + MAX_RECORD_BYTES + MAX_KEY_BYTES + (64 << 10);
 
+/// No journal comes so far; so sums of a few of its numbers do not overflow.
+const MAX_SEQ: u64 = u64::MAX / 4;
 const MAGIC: [u8; 8] = *b"UNDRSTDJ";
 const COMPACTED: u16 = 1;
 
@@ -69,7 +71,11 @@ impl Header {
         if version > FORMAT_VERSION || flags > COMPACTED {
             return Err(BadHeader::Newer(version));
         }
-        Ok(Self { first, compacted_last: (flags == COMPACTED).then_some(last), salt })
+        let compacted_last = (flags == COMPACTED).then_some(last);
+        if first == 0 || first > MAX_SEQ || compacted_last.is_some_and(|last| last < first || last > MAX_SEQ) {
+            return Err(BadHeader::Damaged("the header's numbers are impossible"));
+        }
+        Ok(Self { first, compacted_last, salt })
     }
 }
 
