@@ -106,6 +106,7 @@ impl Daemon {
             "annotators.speed=1000",
             "annotators.awake_hours=24",
             "checkpoint.every_updates=1",
+            "hearing.ratings_before_scores=0",
             "log.format=json",
         ];
         let mut command = understudy();

@@ -3,7 +3,7 @@
 //! Invariant: an event that passes names only answers that are kept, compares only answers to one question, and takes
 //! back only what its own author gave. Checking changes nothing.
 
-use understudy_learning::stages::{Feedback, FeedbackKind};
+use understudy_learning::stages::{Feedback, FeedbackError, FeedbackKind};
 
 use crate::answers::Answers;
 use crate::messages::FeedbackRefusal;
@@ -20,6 +20,15 @@ pub(crate) fn check(feedback: &Feedback, answers: &Answers, log: &dyn FeedbackLo
         let (first_id, question) = first.get_or_insert_with(|| (id, answer.prompt.question.id.clone()));
         if *question != answer.prompt.question.id {
             return Err(FeedbackRefusal::DifferentQuestions(*first_id, id));
+        }
+    }
+    if let FeedbackKind::Steps { answer, marks } = &feedback.kind {
+        let text = answers.find(*answer).map_err(|error| store(&error))?.map(|answer| answer.text.clone());
+        let lines = text.unwrap_or_default().lines().filter(|line| !line.trim().is_empty()).count();
+        if marks.iter().rposition(Option::is_some).is_some_and(|last| last >= lines) {
+            let value = format!("{} marks long for {lines} lines", marks.len());
+            let remedy = "mark only lines that the answer has; blank ones do not count";
+            return Err(FeedbackError { field: "marks", value, remedy }.into());
         }
     }
     if let FeedbackKind::Retract { feedback: taken_back } = &feedback.kind {

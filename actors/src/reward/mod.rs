@@ -8,6 +8,8 @@ mod job;
 mod journal;
 mod metric;
 mod mind;
+#[cfg(test)]
+mod mind_tests;
 mod probes;
 mod rebuild;
 #[cfg(test)]

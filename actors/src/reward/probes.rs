@@ -85,6 +85,12 @@ impl Probes {
         self.monitor.latest()
     }
 
+    /// Questions held out.
+    #[cfg(test)]
+    pub(super) fn held_out_len(&self) -> usize {
+        self.held_out.len()
+    }
+
     /// Takes scored answers to one request as a held-out probe where there is room and their question was never rated.
     pub(super) fn offer(
         &mut self,

@@ -22,14 +22,14 @@ use crate::seams::{DurableFeedback, FeedbackLog, LogError, LogReply, StoreLog};
 use crate::testkit::{Scripted, bright_tokens, rollout, running, sampling, tiny_base, tiny_config, tiny_parts};
 
 /// Answers known to every mind of a test: 12, four to a question.
-struct Bench {
-    answers: Answers,
+pub(super) struct Bench {
+    pub(super) answers: Answers,
     _store: Store,
     _dir: TempDir,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         tch::set_num_threads(1);
         let dir = TempDir::new().unwrap();
         let config = StoreConfig { min_free_bytes: 0, ..StoreConfig::default() };
@@ -42,7 +42,16 @@ impl Bench {
         Self { answers, _store: store, _dir: dir }
     }
 
-    fn mind(&self) -> Mind {
+    pub(super) fn mind(&self) -> Mind {
+        let hearing = HearingConfig { replay: 10, cached: 3, normalise_every: 2, ..HearingConfig::default() };
+        self.mind_with(hearing)
+    }
+
+    pub(super) fn mind_with(&self, hearing: HearingConfig) -> Mind {
+        Mind::new(self.parts_with(hearing)).unwrap()
+    }
+
+    pub(super) fn parts_with(&self, hearing: HearingConfig) -> MindParts {
         let reward =
             RewardConfig { batch_size: 4, learning_rate: 1e-3, head_learning_rate: 3e-3, ..Default::default() };
         let base = tiny_base(7);
@@ -50,12 +59,11 @@ impl Bench {
             let (trunk, branch) = base.share();
             RewardLearner::new(trunk, &branch, reward.clone(), 7)
         });
-        let hearing = HearingConfig { replay: 10, cached: 3, normalise_every: 2, ..HearingConfig::default() };
-        Mind::new(parts(fresh, hearing, self.answers.clone())).unwrap()
+        parts(fresh, hearing, self.answers.clone())
     }
 }
 
-fn parts(fresh: Fresh, hearing: HearingConfig, answers: Answers) -> MindParts {
+pub(super) fn parts(fresh: Fresh, hearing: HearingConfig, answers: Answers) -> MindParts {
     let base = tiny_base(7);
     let (width, end) = (base.width(), base.eos.first().copied());
     let wording = Wording { text: base.text, end, longest: 64 };
@@ -63,7 +71,7 @@ fn parts(fresh: Fresh, hearing: HearingConfig, answers: Answers) -> MindParts {
     MindParts { fresh, width, wording, hearing, openness, seed: 7, answers, judge: None }
 }
 
-struct Journal(Vec<DurableFeedback>);
+pub(super) struct Journal(pub(super) Vec<DurableFeedback>);
 
 impl FeedbackLog for Journal {
     fn append(&self, _: &Feedback, _: LogReply) -> Result<(), LogError> {
@@ -79,7 +87,7 @@ impl FeedbackLog for Journal {
     }
 }
 
-fn said(id: &str, kind: FeedbackKind) -> Feedback {
+pub(super) fn said(id: &str, kind: FeedbackKind) -> Feedback {
     Feedback { id: id.into(), annotator: format!("a{}", id.trim_start_matches("not-").len()), at: 0, kind }
 }
 
@@ -88,7 +96,7 @@ fn retract(id: &str) -> Feedback {
 }
 
 /// Fourteen ratings of all kinds, `e1` to `e14`.
-fn ratings() -> Vec<Feedback> {
+pub(super) fn ratings() -> Vec<Feedback> {
     let kind = |at: u64| match at % 4 {
         _ if at == 6 => FeedbackKind::Edit { answer: 6, text: "better\nthan".into() },
         _ if at == 11 => FeedbackKind::Steps { answer: 2, marks: vec![Some(true)] },
@@ -102,7 +110,7 @@ fn ratings() -> Vec<Feedback> {
 }
 
 /// A journal in which each event follows the last by `gap`.
-fn journal(events: impl IntoIterator<Item = Feedback>, gap: u64) -> Journal {
+pub(super) fn journal(events: impl IntoIterator<Item = Feedback>, gap: u64) -> Journal {
     let numbered = events.into_iter().zip(1..).map(|(feedback, at)| DurableFeedback { seq: at * gap, feedback });
     Journal(numbered.collect())
 }
@@ -112,7 +120,7 @@ fn without(ids: &[&str]) -> Vec<Feedback> {
 }
 
 /// Whatever was saved.
-struct Kept(Vec<(AnchorMarks, std::cell::RefCell<Option<LearnerState>>)>);
+pub(super) struct Kept(Vec<(AnchorMarks, std::cell::RefCell<Option<LearnerState>>)>);
 
 impl Anchors for Kept {
     fn newest(&self, usable: &dyn Fn(AnchorMarks) -> bool) -> Option<LearnerState> {
@@ -121,7 +129,7 @@ impl Anchors for Kept {
     }
 }
 
-fn nothing_kept() -> Kept {
+pub(super) fn nothing_kept() -> Kept {
     Kept(Vec::new())
 }
 
