@@ -294,7 +294,7 @@ fn learned(replay: &Replay, learner: &RewardLearner, per_class: usize) -> Vec<Wa
         *left -= 1;
         let config = learner.config();
         let probe = Probe { closedness, ratings: one.mean_grades(), pairs: one.pairs.clone(), ..Probe::default() };
-        let answers = one.answers.iter().map(|answer| Rollout::clone(answer)).collect();
+        let answers = one.answers.into_iter().cloned().collect();
         let utility = Some(config.utility.of(closedness, config.closedness_clip));
         waiting.push(Waiting { answers, probe, utility });
     }
