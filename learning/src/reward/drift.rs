@@ -229,7 +229,8 @@ mod tests {
             assert!(drift.report().raised >= 1);
         }
         delays.sort_unstable();
-        assert!(delays[19] <= 60 && delays[10] <= 35, "{delays:?}");
+        // Seen: 7 to 20.
+        assert!(delays[19] <= 40, "{delays:?}");
     }
 
     #[test]
