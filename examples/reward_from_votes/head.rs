@@ -18,9 +18,9 @@ use super::Thread;
 use super::options::LossChoice;
 
 /// Decays that are tried: weights of |w|².
-const DECAYS: [f64; 5] = [0.01, 0.05, 0.2, 0.8, 3.0];
+const DECAYS: [f64; 4] = [0.3, 3.0, 30.0, 300.0];
 /// Steps of a fit. The loss no longer changes in its third digit then.
-const STEPS: usize = 150;
+const STEPS: usize = 120;
 const LEARNING_RATE: f64 = 0.01;
 /// Weight of the utility, as in the reward model's default configuration.
 const UTILITY_WEIGHT: f64 = 0.3;
@@ -30,7 +30,7 @@ const CLIP: (f64, f64) = (0.05, 0.95);
 /// By so much is the length's weight decayed less than the others: it is one number beside hundreds.
 const LENGTH_IS_FREE: f64 = 20.0;
 /// Parts of the training questions for choosing the decay.
-const PARTS: usize = 4;
+const PARTS: usize = 3;
 
 /// One question as the fit sees it.
 pub(crate) struct Case {
