@@ -137,9 +137,11 @@ fn main() -> Outcome<()> {
     let mut arguments = std::env::args().skip(1);
     let seconds: f64 = arguments.next().map_or(Ok(5.0), |text| text.parse())?;
     let repeats: usize = arguments.next().map_or(Ok(3), |text| text.parse())?;
+    let mut folder = tempfile::Builder::new();
+    folder.suffix(".tmp");
     let temp = match arguments.next() {
-        Some(dir) => tempfile::tempdir_in(dir)?,
-        None => tempfile::tempdir_in(".")?,
+        Some(dir) => folder.tempdir_in(dir)?,
+        None => folder.tempdir_in(".")?,
     };
     let time = Duration::from_secs_f64(seconds);
     println!("{WRITERS} writers, {PAYLOAD} bytes a record, groups of up to {GROUP}, {seconds} s a run");

@@ -81,9 +81,11 @@ fn report(name: &str, dir: &Path, handle: &StoreHandle, begun: Instant) -> Resul
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let ratings: u64 = arguments.next().map_or(Ok(1_000_000), |text| text.parse())?;
+    let mut folder = tempfile::Builder::new();
+    folder.suffix(".tmp");
     let temp = match arguments.next() {
-        Some(dir) => tempfile::tempdir_in(dir)?,
-        None => tempfile::tempdir_in(".")?,
+        Some(dir) => folder.tempdir_in(dir)?,
+        None => folder.tempdir_in(".")?,
     };
     let bounds = Bounds { records: ratings, bytes: 512 << 20 };
     let config = StoreConfig { rings: [(RecordKind::Feedback, bounds)].into(), ..StoreConfig::default() };

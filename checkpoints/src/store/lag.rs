@@ -8,6 +8,10 @@ use std::time::Duration;
 use super::Bounds;
 use super::changes::Changes;
 
+/// So many records are worth a transaction at once; fewer wait for more, but not for long.
+const WORTHWHILE: u64 = 1024;
+const GATHERING: Duration = Duration::from_millis(5);
+
 /// Shared by the committer and the applier.
 #[derive(Debug)]
 pub(super) struct Lag {
@@ -20,6 +24,8 @@ pub(super) struct Lag {
 struct State {
     records: u64,
     bytes: u64,
+    /// The committer waits for room.
+    full: bool,
     /// Sequence number that must be durable in sled, and who waits for that.
     flushes: Vec<(u64, SyncSender<()>)>,
     /// Nothing more comes: the committer has ended, or the store has stopped.
@@ -46,19 +52,27 @@ impl Lag {
 
     /// Waits until there is room for another batch, or the store is closing.
     pub(super) fn wait_for_room(&self) {
-        let full = |state: &mut State| {
-            !state.closing && (state.records >= self.bounds.records.max(1) || state.bytes >= self.bounds.bytes.max(1))
-        };
-        drop(self.changed.wait_while(self.lock(), full).unwrap_or_else(PoisonError::into_inner));
+        let mut state = self.lock();
+        while !state.closing && (state.records >= self.bounds.records.max(1) || state.bytes >= self.bounds.bytes.max(1))
+        {
+            state.full = true;
+            self.changed.notify_all();
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.full = false;
     }
 
     /// A batch became visible.
     pub(super) fn add(&self, records: usize, bytes: usize) {
         let mut state = self.lock();
+        let before = state.records;
         state.records += records as u64;
         state.bytes += bytes as u64;
-        drop(state);
-        self.changed.notify_all();
+        // Waking costs the committer, so the applier is told of the first and of enough.
+        if before == 0 || (before < WORTHWHILE && state.records >= WORTHWHILE) {
+            drop(state);
+            self.changed.notify_all();
+        }
     }
 
     /// These changes are in sled.
@@ -95,10 +109,14 @@ impl Lag {
         self.changed.notify_all();
     }
 
-    /// Waits for something to do, at most for `time`.
+    /// Waits for something to do, at most for `time`, and then a little for more of it.
     pub(super) fn wait_for_work(&self, time: Duration) -> Work {
-        let idle = |state: &mut State| state.records == 0 && state.flushes.is_empty() && !state.closing;
+        let urgent = |state: &State| state.full || state.closing || !state.flushes.is_empty();
+        let idle = |state: &mut State| state.records == 0 && !urgent(state);
         let waited = self.changed.wait_timeout_while(self.lock(), time, idle);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let few = |state: &mut State| (1..WORTHWHILE).contains(&state.records) && !urgent(state);
+        let waited = self.changed.wait_timeout_while(state, GATHERING, few);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         Work { flushes: std::mem::take(&mut state.flushes), closing: state.closing }
     }
