@@ -236,7 +236,7 @@ fn read(folder: &Path, command: &[&str]) -> Value {
 }
 
 /// A whole comparison on a tiny model: its report.
-fn compare(folder: &Path, model: &str, out: &str) -> Value {
+fn compare(folder: &Path, model: &str, out: &str, more: &[&str]) -> Value {
     let settings = [
         "model.trainable_layers=1",
         "generation.max_tokens=12",
@@ -249,7 +249,7 @@ fn compare(folder: &Path, model: &str, out: &str) -> Value {
     ];
     let path = folder.join(out);
     let mut command = understudy();
-    command.args(["simulate", "--compare-utilities", "--seeds", "2", "--updates", "2", "--answers", "4"]);
+    command.args(["simulate", "--compare-utilities", "--updates", "2", "--answers", "4"]).args(more);
     command.args(["--model", model, "--data-dir", text(&folder.join("data")), "--out", text(&path)]);
     command.args(["--svg", text(&folder.join("picture.svg"))]);
     settings.iter().for_each(|setting| {
@@ -258,7 +258,7 @@ fn compare(folder: &Path, model: &str, out: &str) -> Value {
     let output = command.output().expect("the binary runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(said.contains("prompt_aware") && said.contains("best-of-n regret"), "{said}");
+    assert!(said.contains("best-of-n regret"), "{said}");
     let data = folder.join("data");
     assert!(folder.join("picture.svg").exists(), "the picture is drawn");
     let left = std::fs::read_dir(&data).map_or(0, |entries| entries.count());
@@ -270,7 +270,7 @@ fn compare(folder: &Path, model: &str, out: &str) -> Value {
 fn utilities_are_compared_on_the_same_people_and_questions() {
     let folder = tempfile::tempdir().unwrap();
     let model = tiny(folder.path());
-    let report = compare(folder.path(), &model, "first.json");
+    let report = compare(folder.path(), &model, "first.json", &["--seeds", "2"]);
     let runs = report["runs"].as_array().expect("runs");
     let done: Vec<(u64, &str)> =
         runs.iter().map(|run| (run["seed"].as_u64().expect("a seed"), run["arm"].as_str().expect("an arm"))).collect();
@@ -292,7 +292,7 @@ fn utilities_are_compared_on_the_same_people_and_questions() {
     let gain = rows.iter().find(gain).expect("every arm is summarised");
     assert!(gain["less_common"]["mean"].as_f64().is_some_and(f64::is_finite), "{gain}");
 
-    let again = compare(folder.path(), &model, "second.json");
+    let again = compare(folder.path(), &model, "second.json", &["--seeds", "2"]);
     for same in ["plan", "usual", "met"] {
         assert_eq!(report[same], again[same], "{same}");
     }
@@ -301,4 +301,16 @@ fn utilities_are_compared_on_the_same_people_and_questions() {
     };
     assert_eq!(base(&report), base(&again), "the same questions, answers and qualities before learning");
     assert_ne!(report["met"][0]["people"], report["met"][1]["people"], "each seed has people of its own");
+}
+
+#[test]
+fn a_policy_that_does_not_learn_gains_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = tiny(folder.path());
+    let still = ["--seeds", "1", "--arms", "common", "--set", "ppo.learning_rate=0"];
+    let report = compare(folder.path(), &model, "still.json", &still);
+    // The same weights and the same random streams: the same answers, token by token.
+    for group in ["open", "closed", "all"] {
+        assert_eq!(report["runs"][0]["figures"][group]["gain"], 0.0, "{report}");
+    }
 }
