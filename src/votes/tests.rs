@@ -1,3 +1,5 @@
+//! Votes by hand: pairs, levels, filters, baselines and their error.
+
 use super::accuracy::{Accuracy, Tally};
 use super::*;
 use crate::sources::sample;

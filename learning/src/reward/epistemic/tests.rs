@@ -1,3 +1,5 @@
+//! The last layer's uncertainty against a direct inverse, on cases by hand and through the learner.
+
 use understudy_model::testing::tiny_model;
 
 use super::*;
