@@ -14,9 +14,10 @@ fn tiny_segments() -> StoreConfig {
     }
 }
 
-/// sled is never behind by more than one batch, so a run has the same operations in the same order each time.
+/// sled is never behind by more than one batch and nothing goes by time, so a run has the same operations in the same order each time.
 fn in_step() -> StoreConfig {
-    StoreConfig { lag: Bounds { records: 1, bytes: 1 }, ..tiny_segments() }
+    let flush_interval = Duration::from_secs(3600);
+    StoreConfig { lag: Bounds { records: 1, bytes: 1 }, flush_interval, ..tiny_segments() }
 }
 
 /// Reads back what must be there: record n has the key `f/n` and its number as bytes.

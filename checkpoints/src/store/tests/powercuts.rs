@@ -15,6 +15,7 @@ fn tiny() -> StoreConfig {
         flush_batches: 3,
         // In step, so that each run has the same operations in the same order.
         lag: Bounds { records: 1, bytes: 1 },
+        flush_interval: Duration::from_secs(3600),
         ..small()
     }
 }
