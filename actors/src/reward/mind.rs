@@ -288,7 +288,8 @@ impl Mind {
             }
             _ => {}
         }
-        let closedness = self.learner.config().default_closedness;
+        // Until it is decided by what is known of the question.
+        let closedness = self.parts.openness.default;
         Ok(Some(RewardExample { seq, answers, feedback, closedness, lines }))
     }
 

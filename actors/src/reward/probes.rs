@@ -295,7 +295,7 @@ fn learned(replay: &Replay, learner: &RewardLearner, per_class: usize) -> Vec<Wa
         let config = learner.config();
         let probe = Probe { closedness, ratings: one.mean_grades(), pairs: one.pairs.clone(), ..Probe::default() };
         let answers = one.answers.into_iter().cloned().collect();
-        let utility = Some(config.utility.of(closedness, config.closedness_clip));
+        let utility = Some(config.utility.of(closedness));
         waiting.push(Waiting { answers, probe, utility });
     }
     waiting

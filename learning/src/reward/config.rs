@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::losses::utility::{Dial, Utility};
+use super::losses::utility::{DIAL_BOUNDS, Dial, Utility};
 use super::reliability::ReliabilityConfig;
 use crate::error::LearningError;
 use crate::optimiser::AdamConfig;
@@ -56,10 +56,10 @@ pub enum UtilityChoice {
 }
 
 impl UtilityChoice {
-    /// The utility of a question with P(closed-ended) `closedness`, kept within `clip` for the dial; up to its scale.
-    pub fn of(&self, closedness: f64, clip: (f64, f64)) -> Utility {
+    /// The utility of a question with P(closed-ended) `closedness`, up to its scale.
+    pub fn of(&self, closedness: f64) -> Utility {
         match *self {
-            Self::Dial => Utility::Exp { lambda: Dial::from_closedness(closedness, clip).lambda },
+            Self::Dial => Utility::Exp { lambda: Dial::from_closedness(closedness, DIAL_BOUNDS).lambda },
             Self::Common { utility } => utility,
             Self::Adaptive { closed, .. } if closedness > 0.5 => closed,
             Self::Adaptive { open, .. } => open,
@@ -124,10 +124,6 @@ pub struct RewardConfig {
     pub margin: f64,
     /// Least number of linked answers to a question for the utility: for 2 and 3 all utilities have the same optimum.
     pub utility_answers: usize,
-    /// P(closed-ended) is kept within these bounds.
-    pub closedness_clip: (f64, f64),
-    /// P(closed-ended) of questions whose source declares none.
-    pub default_closedness: f64,
     /// Events in one optimiser step.
     pub batch_size: usize,
     /// Most tokens in one pass; longer batches are passed in parts, with the same gradient.
@@ -159,8 +155,6 @@ impl Default for RewardConfig {
             utility: UtilityChoice::default(),
             margin: 0.5,
             utility_answers: 4,
-            closedness_clip: (0.05, 0.95),
-            default_closedness: 0.5,
             batch_size: 8,
             tokens_per_pass: 2048,
             epistemic_dims: 256,
@@ -191,17 +185,6 @@ impl RewardConfig {
         }
         self.utility.validate()?;
         self.reliability.validate()?;
-        let (low, high) = self.closedness_clip;
-        if !(low > 0.0 && low <= high && high < 1.0) {
-            return fail(
-                "closedness_clip",
-                format!("{low} to {high}"),
-                "give two numbers with 0 < first <= second < 1",
-            );
-        }
-        if !(0.0..=1.0).contains(&self.default_closedness) {
-            return fail("default_closedness", self.default_closedness.to_string(), "give a number from 0 to 1");
-        }
         if self.batch_size == 0 || self.tokens_per_pass == 0 {
             let value = format!("{} with tokens_per_pass {}", self.batch_size, self.tokens_per_pass);
             return fail("batch_size", value, "give whole numbers above 0 for both");

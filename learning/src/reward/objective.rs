@@ -8,7 +8,7 @@ use tch::{Kind, Tensor};
 use super::config::{RewardConfig, UtilityChoice};
 use super::likelihood::{Scale, Speakers, event_nll};
 use super::losses::prompt_aware::{Reduction, listwise_utility_loss};
-use super::losses::utility::{Dial, Utility};
+use super::losses::utility::{DIAL_BOUNDS, Dial, Utility};
 use super::reliability::{PARAMETERS, Voice};
 use super::said::{Linked, Statements};
 
@@ -73,7 +73,7 @@ pub(super) fn batch_loss(
 fn value(config: &RewardConfig, closedness: f64, x: &Tensor) -> Tensor {
     let scaled = |utility: Utility| utility.value(x) / (utility.value_f64(1.0) - utility.value_f64(0.0));
     match config.utility {
-        UtilityChoice::Dial => Dial::from_closedness(closedness, config.closedness_clip).value(x),
+        UtilityChoice::Dial => Dial::from_closedness(closedness, DIAL_BOUNDS).value(x),
         UtilityChoice::Common { utility } => scaled(utility),
         UtilityChoice::Adaptive { closed, .. } if closedness > 0.5 => scaled(closed),
         UtilityChoice::Adaptive { open, .. } => scaled(open),

@@ -142,6 +142,10 @@ fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
 
+/// P(closed-ended) is kept within these bounds where it sets the dial: outside, lambda would be endless or 0. Whoever
+/// decides p keeps it within closer ones.
+pub const DIAL_BOUNDS: (f64, f64) = (0.01, 0.99);
+
 /// The utility of one prompt: the exp dial with U(1) − U(0) = 1, set by one number.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Dial {
