@@ -1,6 +1,6 @@
 # Two commands are all a fresh machine needs: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench ci clean
+.PHONY: help setup demo test torture bench ci clean
 SHELL := bash
 DEMO ?=
 BENCH ?=
@@ -9,6 +9,8 @@ help:
 	@echo 'make demo    set up, build, and watch the loop learn: built-in questions, simulated people (Ctrl-C drains;'
 	@echo '             run it again and it goes on; DEMO="--updates 20" passes flags on)'
 	@echo 'make test    set up, build, run all tests'
+	@echo 'make torture kill, drain and damage a daemon for 30 minutes (UNDERSTUDY_TORTURE_MINUTES) and check that nothing is'
+	@echo '             lost; UNDERSTUDY_TORTURE_SEED repeats a round'
 	@echo 'make setup   fetch libtorch and the default model into .libtorch/ and .models/ (once; resumable)'
 	@echo 'make bench   measure tokens a second and the phases of an update, as JSON (BENCH="..." passes flags on)'
 	@echo 'make ci      everything that must hold before a change lands'
@@ -26,6 +28,10 @@ test: setup
 	then cargo nextest run --workspace --locked; \
 	else cargo test --workspace --locked --lib --bins --tests --examples; fi
 	@cargo test --workspace --locked --doc --quiet
+
+torture: setup
+	@UNDERSTUDY_TORTURE_MINUTES=$${UNDERSTUDY_TORTURE_MINUTES:-30} \
+		cargo test --locked --test integration crash:: -- --nocapture
 
 bench: setup
 	@cargo run --release --locked --quiet -- bench $(BENCH)

@@ -15,9 +15,9 @@ use understudy_model::testing::tiny_model;
 use understudy_model::{ExportParts, GenerationDefaults, ModelCard, export};
 
 /// Longest wait for anything in here; a tiny model needs a second.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-fn understudy() -> Command {
+pub(crate) fn understudy() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_understudy"));
     command.env_remove("UNDERSTUDY_CONFIG").env("RUST_BACKTRACE", "0");
     command
@@ -70,7 +70,7 @@ fn bad_input_gives_one_sentence_with_the_thing_and_the_remedy() {
 }
 
 /// Writes a tiny model as a Hugging Face folder and tells where.
-fn tiny(folder: &Path) -> String {
+pub(crate) fn tiny(folder: &Path) -> String {
     let model = tiny_model(7);
     let target = folder.join("tiny");
     let defaults = GenerationDefaults { eos_tokens: model.config.eos_tokens.clone(), ..Default::default() };

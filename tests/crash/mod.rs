@@ -1,0 +1,75 @@
+//! The crash rig: the real program under a seeded schedule of kills, drains and damage, and an oracle outside it that
+//! remembers every acknowledgement.
+//!
+//! Invariant: the oracle believes only what came back over HTTP as a whole, and what lies on the disk when no daemon runs.
+//! A failure names the seed that repeats its schedule; what people say in between depends on the machine's pace too.
+
+mod child;
+mod damage;
+mod oracle;
+mod people;
+mod rounds;
+mod schedule;
+mod verdict;
+
+use std::time::Duration;
+
+use rounds::{Rig, Tally};
+use schedule::Schedule;
+use tokio::time::Instant;
+
+/// Repeats a schedule when it is set.
+const SEED: &str = "UNDERSTUDY_TORTURE_SEED";
+/// How long to go on; without it there is one short round.
+const MINUTES: &str = "UNDERSTUDY_TORTURE_MINUTES";
+/// The seed of the usual run.
+const USUAL_SEED: u64 = 20_261_122;
+/// Each deck holds every end and every fault once or more often; a longer round makes an older data directory.
+const DECKS_OF_TORTURE: usize = 2;
+
+/// Waits while another process works.
+#[expect(clippy::disallowed_methods, reason = "another process is waited for; there is no clock to simulate")]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is '{text}'; give a whole number")))
+}
+
+/// One data directory from its first start to its last drain.
+fn round(seed: u64, decks: usize, tally: &mut Tally) {
+    let began = Instant::now();
+    println!("{SEED}={seed}: a round of {decks} decks");
+    let mut rig = Rig::new(seed);
+    let went = rig.play(&Schedule::of(seed, decks));
+    tally.add(&rig);
+    let seconds = began.elapsed().as_secs();
+    println!("{SEED}={seed}: {} after {seconds} s; {}", if went.is_ok() { "held" } else { "BROKEN" }, rig.summary());
+    if let Err(faults) = went {
+        let kept = rig.keep();
+        println!("crash rig: FAIL {tally}");
+        panic!("repeat with {SEED}={seed}; the data is kept in {}\n  {}", kept.display(), faults.join("\n  "));
+    }
+}
+
+#[test]
+fn crash_kills_drains_and_damage_lose_no_acknowledged_rating_and_double_none() {
+    let seed = number(SEED).unwrap_or(USUAL_SEED);
+    let mut tally = Tally::default();
+    match number(MINUTES) {
+        None => round(seed, 1, &mut tally),
+        Some(minutes) => {
+            let end = Instant::now() + Duration::from_secs(minutes * 60);
+            for seed in seed.. {
+                round(seed, DECKS_OF_TORTURE, &mut tally);
+                println!("so far: {tally}");
+                if Instant::now() >= end {
+                    break;
+                }
+            }
+        }
+    }
+    println!("crash rig: PASS {tally}");
+}
