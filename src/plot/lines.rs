@@ -37,6 +37,8 @@ pub struct Panel {
 const PANEL: (u32, u32) = (760, 440);
 /// Height of the figure's title in pixels.
 const TITLE: u32 = 44;
+/// Height of the row of a panel's names in pixels.
+const LEGEND: u32 = 22;
 /// Points at most that get marks; a denser line is drawn bare.
 const MARKED: usize = 40;
 /// Told apart by eyes that see colours differently (Okabe and Ito 2008), without their yellow.
@@ -91,9 +93,20 @@ fn draw_panel(area: &DrawingArea<SVGBackend<'_>, Shift>, panel: &Panel) -> Drawn
         || panel.series.iter().flat_map(|one| one.points.iter().enumerate().map(move |(i, point)| (one, i, point)));
     let x = range(all().map(|(_, _, point)| point.0));
     let y = range(all().flat_map(|(one, i, point)| [point.1 - bar(one, i), point.1 + bar(one, i)]));
-    let mut chart = ChartBuilder::on(area)
+    let named = || panel.series.iter().enumerate().filter(|(_, series)| !series.name.is_empty());
+    let area = area.titled(&panel.title, ("sans-serif", 17).into_font().color(&INK))?;
+    let (above, area) = area.split_vertically(if named().next().is_some() { LEGEND } else { 0 });
+    draw_legend(&above, named())?;
+    // Counts, versions and numbered things have no fractions worth a label.
+    let whole = all().all(|(_, _, point)| point.0.fract() == 0.0);
+    let x_label = move |x: &f64| match whole {
+        true if (x - x.round()).abs() > 1e-6 => String::new(),
+        true => format!("{x:.0}"),
+        false => format!("{}", (x * 1e6).round() / 1e6),
+    };
+    let mut chart = ChartBuilder::on(&area)
         .margin(14)
-        .caption(&panel.title, ("sans-serif", 17).into_font().color(&INK))
+        .margin_top(4)
         .x_label_area_size(42)
         .y_label_area_size(60)
         .build_cartesian_2d(x, y)?;
@@ -104,33 +117,43 @@ fn draw_panel(area: &DrawingArea<SVGBackend<'_>, Shift>, panel: &Panel) -> Drawn
         .axis_style(INK)
         .label_style(("sans-serif", 13).into_font().color(&INK))
         .axis_desc_style(("sans-serif", 14).into_font().color(&INK))
+        .x_label_formatter(&x_label)
         .x_desc(&panel.x_label)
         .y_desc(&panel.y_label)
         .draw()?;
     for (number, series) in panel.series.iter().enumerate() {
         draw_series(&mut chart, series, number)?;
     }
-    if panel.series.iter().any(|series| !series.name.is_empty()) {
-        chart
-            .configure_series_labels()
-            .background_style(PAPER.mix(0.85))
-            .border_style(GRID)
-            .label_font(("sans-serif", 13).into_font().color(&INK))
-            .draw()?;
+    Ok(())
+}
+
+/// The series' names in a row above the chart, where they cover nothing.
+fn draw_legend<'a>(
+    area: &DrawingArea<SVGBackend<'_>, Shift>,
+    named: impl Iterator<Item = (usize, &'a Series)>,
+) -> Drawn {
+    let style = ("sans-serif", 13).into_font().color(&INK);
+    let mut x = 76;
+    for (number, series) in named {
+        let line = [(x, LEGEND as i32 / 2), (x + 18, LEGEND as i32 / 2)];
+        area.draw(&PathElement::new(line, colour(number).stroke_width(3)))?;
+        area.draw_text(&series.name, &style, (x + 24, LEGEND as i32 / 2 - 7))?;
+        x += 24 + area.estimate_text_size(&series.name, &style)?.0 as i32 + 22;
     }
     Ok(())
 }
 
+fn colour(number: usize) -> RGBColor {
+    COLOURS[number % COLOURS.len()]
+}
+
 fn draw_series(chart: &mut Chart<'_>, series: &Series, number: usize) -> Drawn {
-    let colour = COLOURS[number % COLOURS.len()];
+    let colour = colour(number);
     let finite = |point: &&(f64, f64)| point.0.is_finite() && point.1.is_finite();
     let points: Vec<(f64, f64)> = series.points.iter().filter(finite).copied().collect();
     // Later lines are thinner, so that one exactly beneath another still shows.
     let style = colour.stroke_width(4u32.saturating_sub(number as u32).max(2));
-    chart
-        .draw_series(LineSeries::new(points.iter().copied(), style))?
-        .label(&series.name)
-        .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
+    chart.draw_series(LineSeries::new(points.iter().copied(), style))?;
     for (&(x, y), &half) in series.points.iter().zip(series.errors.iter().flatten()) {
         if x.is_finite() && y.is_finite() && half.is_finite() && half > 0.0 {
             let (low, high) = ((x, y - half), (x, y + half));
