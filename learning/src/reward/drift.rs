@@ -254,4 +254,46 @@ mod tests {
         assert_eq!(restored, saved);
         assert!(restored.restore(&Value::Null).is_err());
     }
+
+    /// A reference of mean 1 and standard deviation 0.5, and no sum: events that are as likely to be above as below.
+    fn settled(config: DriftConfig) -> Drift {
+        let mut drift = Drift::new(config);
+        (0..400).for_each(|at| assert!(!drift.add("pair", if at % 2 == 0 { 1.5 } else { 0.5 })));
+        drift
+    }
+
+    #[test]
+    fn the_alarm_is_raised_at_the_threshold_stays_on_for_a_while_and_survives_a_restart() {
+        let config = DriftConfig { threshold: 5.0, hold: 50, ..Default::default() };
+        let mut drift = settled(config.clone());
+        assert_eq!(drift.report().events, 400 - config.least_events, "the first ones are compared with nothing");
+        let before = drift.clone();
+        assert!(!drift.add("pair", f64::NAN) && !drift.add("pair", f64::INFINITY));
+        assert_eq!(drift, before, "what is no number is not counted");
+        assert!(!drift.add("pair", 1e9), "one surprise is no change");
+        let sum = before.report().statistic + MOST_EACH - config.allowance;
+        assert!((drift.report().statistic - sum).abs() < 1e-12, "however great: {:?}", drift.report());
+        let mut drift = before;
+        let raised = (1..10).find(|_| drift.add("pair", 4.5)).unwrap();
+        // About 3.75 each at first.
+        assert!(raised == 2 && drift.is_on(), "{raised}");
+        let mut restored = Drift::new(config);
+        restored.restore(&drift.state()).unwrap();
+        assert_eq!(restored, drift);
+        for drift in [&mut drift, &mut restored] {
+            // The reference begins anew: so many events are not compared.
+            (0..30 + 49).for_each(|_| assert!(!drift.add("pair", 4.5) && drift.is_on()));
+            drift.add("pair", 4.5);
+            assert!(!drift.is_on());
+        }
+    }
+
+    #[test]
+    fn an_event_counts_half_in_the_reference_after_the_half_life() {
+        let mut drift = Drift::new(DriftConfig { half_life: 50.0, threshold: 1e9, ..Default::default() });
+        (0..2000).for_each(|_| assert!(!drift.add("pair", 0.0)));
+        (0..50).for_each(|_| assert!(!drift.add("pair", 1.0)));
+        // All that is older weighs 2^-40 of the whole.
+        assert!((drift.kinds["pair"].mean - 0.5).abs() < 1e-9, "{:?}", drift.kinds);
+    }
 }

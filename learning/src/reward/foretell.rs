@@ -207,4 +207,17 @@ mod tests {
             assert!((nll - expected).abs() < 1e-12, "{said:?}: {nll} {expected}");
         }
     }
+
+    #[test]
+    fn an_ignored_speaker_is_foretold_as_they_are_and_half_right_is_not_right() {
+        let ignored = Voice { eta_in_use: 0.5, ..voice(0.2, 1.0, 0.0) };
+        let of = |said: Said, voice: &Voice| foretell("x", &said, &[3f64.ln(), 0.0], &thresholds(), voice);
+        assert!((of(pair(0, 1), &ignored).probability - (0.2 * 0.75 + 0.8 * 0.25)).abs() < 1e-12);
+        // P(right) = 3/4 and 1/2 against the threshold 0: both are said to be right.
+        let lines = |marks: Vec<(usize, bool)>| of(Said::Lines { marks }, &voice(1.0, 1.0, 0.0));
+        let both = lines(vec![(0, true), (1, true)]);
+        assert!((both.probability - (0.75f64 * 0.5).sqrt()).abs() < 1e-12, "the geometric mean");
+        assert_eq!((both.correct, both.outcomes.len()), (Some(false), 2));
+        assert_eq!(lines(vec![(0, true), (0, true)]).correct, Some(true));
+    }
 }

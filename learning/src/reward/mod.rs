@@ -24,6 +24,8 @@ mod update;
 #[cfg(test)]
 mod incremental_tests;
 #[cfg(test)]
+mod objective_tests;
+#[cfg(test)]
 mod population_tests;
 #[cfg(test)]
 mod tests;

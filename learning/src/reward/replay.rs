@@ -278,6 +278,10 @@ mod tests {
         let old = (0..200).flat_map(|round| index.draw(8, &BTreeSet::new(), &mut stream(round)));
         let share = old.filter(|seq| *seq < 3900).count() as f64 / 1600.0;
         assert!((share - 0.5).abs() < 0.06, "half of each draw, standard error 0.0125: {share}");
+        let index = filled(200, 0.9, 4000, |n| n);
+        let old = (0..200).flat_map(|round| index.draw(8, &BTreeSet::new(), &mut stream(round)));
+        let share = old.filter(|seq| *seq < 3820).count() as f64 / 1600.0;
+        assert!((share - 0.1).abs() < 0.0375, "a tenth of each draw, standard error 0.0075: {share}");
     }
 
     #[test]

@@ -165,4 +165,29 @@ mod tests {
         assert_eq!(linked[0].trust, 0.75);
         assert!((linked[0].closedness - 0.3).abs() < 1e-12, "the untrusted say nothing of the question either");
     }
+
+    #[test]
+    fn each_group_of_a_question_has_its_own_pairs_and_too_small_ones_have_none() {
+        let said = vec![
+            Some(Said::Two { first: 1, second: 0, outcome: Choice::Win }),
+            Some(Said::Two { first: 0, second: 2, outcome: Choice::Tie }),
+            Some(Said::Pair { better: 3, worse: 4, strength: 1.0 }),
+            Some(Said::Pair { better: 5, worse: 4, strength: 1.0 }),
+        ];
+        let statements = Statements {
+            said,
+            by: vec![0; 4],
+            annotators: vec!["a".into()],
+            closedness: vec![0.5; 4],
+            question: [vec![Some(0); 6], vec![None, Some(1)]].concat(),
+        };
+        let groups = |least: usize| -> Vec<Vec<WeightedPair>> {
+            statements.linked(least, &[1.0; 4]).into_iter().map(|linked| linked.pairs).collect()
+        };
+        // A tie links nothing here; the better one of a comparison stands first.
+        assert_eq!(groups(2), [vec![pair(1, 0)], vec![pair(3, 4), pair(5, 4)]]);
+        assert_eq!(groups(3), [vec![pair(3, 4), pair(5, 4)]]);
+        assert!(groups(4).is_empty());
+        assert_eq!(statements.by_question(), [vec![0, 1, 2, 3, 4, 5]], "one answer alone is not centred");
+    }
 }

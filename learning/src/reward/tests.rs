@@ -5,6 +5,7 @@ use std::sync::Arc;
 use understudy_model::Trunk;
 use understudy_model::testing::tiny_model;
 
+use super::update::MOST_SKIPPED;
 use super::*;
 use crate::annotators::{Annotator, KindWeights, Population, PopulationConfig, RatedAnswer, RatingTask};
 use crate::gold::Taste;
@@ -326,6 +327,12 @@ fn reference_answers_get_mean_0_and_variance_1_and_a_step_that_is_not_finite_is_
     assert_eq!(learner.version(), 1);
     assert!(before.tensors.iter().zip(&learner.state().tensors).all(|(a, b)| a.1 == b.1), "nothing else changed");
     assert!(!learner.learn(&examples[8..16]).unwrap().skipped, "and the next step is a step again");
+    // Only skips in a row are a divergence.
+    let broken = &broken[..1];
+    assert!((1..MOST_SKIPPED).all(|_| learner.learn(broken).unwrap().skipped));
+    assert!(!learner.learn(&examples[..1]).unwrap().skipped);
+    assert!((1..MOST_SKIPPED).all(|_| learner.learn(broken).unwrap().skipped));
+    assert!(learner.learn(broken).unwrap_err().to_string().contains("10"));
 }
 
 #[test]

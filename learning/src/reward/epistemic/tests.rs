@@ -276,3 +276,36 @@ fn the_learners_scores_come_with_an_error_that_falls_with_ratings_and_survives_a
     assert_eq!(stds(&learner), stds(&resumed));
     assert!(stds(&learner)[17] < after[17] && learner.epistemic_skipped() == 0);
 }
+
+#[test]
+fn a_comparison_makes_both_of_its_answers_surer() {
+    let (mut learner, events) = tiny(3);
+    let answers: Vec<Rollout> = events[..2].iter().map(|event| event.answers[0].clone()).collect();
+    let others: Vec<Rollout> = events[2..].iter().map(|event| event.answers[0].clone()).collect();
+    learner.normalise(&others).unwrap();
+    let stds = |learner: &RewardLearner| -> Vec<f64> {
+        learner.score(&answers).unwrap().iter().map(|score| score.reward_std).collect()
+    };
+    let before = stds(&learner);
+    let kind = FeedbackKind::Pair { better: 1, worse: 0, strength: 1.0 };
+    let feedback = Feedback { kind, ..events[0].feedback.clone() };
+    learner.learn(&[RewardExample { answers: answers.clone(), feedback, ..events[0].clone() }]).unwrap();
+    let after = stds(&learner);
+    assert!(after[0] < before[0] && after[1] < before[1], "{before:?} {after:?}");
+    // In units of the normalised scores: twice the gain is twice the deviation.
+    let mut state = learner.state();
+    let gain = state.scalars["gain"].as_u64().map(f64::from_bits).unwrap();
+    state.scalars["gain"] = (2.0 * gain).to_bits().into();
+    learner.restore(&state).unwrap();
+    assert!(stds(&learner).iter().zip(&after).all(|(double, std)| (double - 2.0 * std).abs() < 1e-12));
+}
+
+#[test]
+fn the_parts_that_the_head_reads_count_alike_whatever_their_size() {
+    let epistemic = Epistemic::new(12, 12, 1.0, 1);
+    let (one, other) = (features(5, 6, &mut stream(9)), features(5, 6, &mut stream(10)));
+    let plain = epistemic.project(&[one.shallow_clone(), other.shallow_clone()]);
+    let large = epistemic.project(&[one * 1000.0, other]);
+    // Rounding of f32.
+    assert!((plain - large).abs().max().double_value(&[]) < 1e-5);
+}

@@ -155,4 +155,31 @@ mod tests {
         let curvature: f64 = (0..mid.len()).map(|k| -mid[k].exp() * (high[k] - 2.0 * mid[k] + low[k]) / (h * h)).sum();
         assert!((grade_information(s, &thresholds, eta, beta) - curvature).abs() < 1e-5, "{curvature}");
     }
+
+    #[test]
+    fn the_information_is_that_of_the_speakers_own_numbers_as_scores_learn_by_them() {
+        let thresholds = Thresholds { grades: vec![-1.5, -0.2, 0.4, 2.0], thumb: 0.3, line: -0.2, tie: -0.5 };
+        let (beta, shift, eta) = (1.7, 0.4, 0.8);
+        let own = Voice { parameters: [0.0, f64::ln(beta), shift], eta_in_use: eta, ..voice(0.3, 1.0) };
+        let of = |said: Said| witnesses(&said, &[0.9, -0.6], &thresholds, &own)[0].information;
+        let near = |got: f64, wanted: f64| assert!((got - wanted).abs() < 1e-12, "{got} {wanted}");
+        near(of(Said::Thumb { answer: 0, up: true }), choice_information(0.9 - shift - 0.3, eta, beta));
+        near(of(Said::Pair { better: 1, worse: 0, strength: 1.0 }), choice_information(-1.5, eta, beta));
+        let grade = Said::Grade { answer: 0, shares: vec![0.0, 0.0, 1.0, 0.0, 0.0], position: 0.5 };
+        near(of(grade), grade_information(0.9 - shift, &thresholds.grades, eta, beta));
+    }
+
+    #[test]
+    fn information_of_a_choice_with_ties_is_the_mean_curvature_too() {
+        // As for grades: steps of 1e-3 are off by about 1e-6.
+        let (d, h, beta, eta, log_nu) = (0.8, 1e-3, 1.3, 0.8, -0.4f64);
+        let log = |d: f64| {
+            let parts = [(beta * d / 2.0).exp(), log_nu.exp(), (-beta * d / 2.0).exp()];
+            let all: f64 = parts.iter().sum();
+            [0, 1, 2].map(|k: usize| (eta * parts[k] / all + (1.0 - eta) * parts[2 - k] / all).ln())
+        };
+        let (low, mid, high) = (log(d - h), log(d), log(d + h));
+        let curvature: f64 = (0..3).map(|k| -mid[k].exp() * (high[k] - 2.0 * mid[k] + low[k]) / (h * h)).sum();
+        assert!((tied_information(d, log_nu, eta, beta) - curvature).abs() < 1e-5, "{curvature}");
+    }
 }

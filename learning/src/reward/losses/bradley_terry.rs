@@ -50,6 +50,10 @@ mod tests {
         let centring = 0.5 * (3f64.ln().powi(2) + 4.0) / 2.0;
         let expected = (3.0 * (4f64 / 3.0).ln() + 2f64.ln()) / 4.0 + centring;
         close(&bradley_terry_loss(&chosen, &rejected, weighted), &[expected], 1e-15);
+        // A margin of ln 3 takes all of the first gap: nll = ln 2 and, from 0 down to -ln 3, ln 4.
+        let margin = f64s(&[3f64.ln(), 3f64.ln()]);
+        let short = BradleyTerry { margin: Some(&margin), ..Default::default() };
+        close(&bradley_terry_loss(&chosen, &rejected, short), &[(2f64.ln() + 4f64.ln()) / 2.0], 1e-15);
     }
 
     #[test]

@@ -96,6 +96,8 @@ mod tests {
         assert_eq!(level_shares(0.0, 5), [1.0, 0.0, 0.0, 0.0, 0.0]);
         assert_eq!(level_shares(1.0, 5), [0.0, 0.0, 0.0, 0.0, 1.0]);
         assert_eq!(level_shares(0.625, 5), [0.0, 0.0, 0.5, 0.5, 0.0]);
+        assert_eq!(level_shares(1.25, 5), level_shares(1.0, 5), "kept on the scale");
+        assert_eq!(level_shares(-0.25, 5), level_shares(0.0, 5));
     }
 
     #[test]

@@ -92,4 +92,15 @@ mod tests {
         assert!((open - 3.0 / 7.0).abs() < 0.1, "near even spacing: {open}");
         assert!(closed > 0.9, "heaps at the ends: {closed}");
     }
+
+    #[test]
+    fn a_pair_counts_in_the_mean_and_in_the_sum_by_its_weight() {
+        // Rewards 0.75, 0.5, 0.25 and U = x: differences of 0.25 (weight 3) and 0.5 (weight 1).
+        let z = f64s(&[3f64.ln(), 0.0, -(3f64.ln())]);
+        let pair = |better, worse, weight| WeightedPair { better, worse, weight };
+        let pairs = [pair(0, 1, 3.0), pair(0, 2, 1.0)];
+        let loss = |reduction| listwise_utility_loss(&z, &pairs, |x| Utility::X.value(x), reduction);
+        close(&loss(Reduction::Mean), &[-1.25 / 4.0], 1e-15);
+        close(&loss(Reduction::Sum), &[-1.25], 1e-15);
+    }
 }

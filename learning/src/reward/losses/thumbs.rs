@@ -23,6 +23,9 @@ mod tests {
         let (scores, threshold) = (f64s(&[3f64.ln() + 0.5, 3f64.ln() + 0.5]), f64s(&[0.5]));
         let nll = thumbs_nll(&scores, &f64s(&[1.0, 0.0]), &threshold, 1.0);
         close(&nll, &[(4f64 / 3.0).ln(), 4f64.ln()], 1e-15);
+        // Twice as steep: P(up) = 9/10.
+        let steep = thumbs_nll(&scores, &f64s(&[1.0, 0.0]), &threshold, 2.0);
+        close(&steep, &[(10f64 / 9.0).ln(), 10f64.ln()], 1e-15);
     }
 
     #[test]

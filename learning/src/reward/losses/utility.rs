@@ -190,6 +190,8 @@ mod tests {
         close(&values, &[0.0, half, 1.0, -2.313_035_285_499_331_5], 1e-15);
         let extreme = Dial::from_closedness(0.0, (0.05, 0.95));
         assert!((extreme.lambda - 38.0).abs() < 1e-12, "clipped to 0.05");
+        let closed = Dial::from_closedness(1.0, (0.05, 0.95));
+        assert!((closed.lambda - 0.1 / 0.95).abs() < 1e-12, "clipped to 0.95: at 1 it would be 0");
     }
 
     #[test]

@@ -96,3 +96,37 @@ impl Record {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(kind: FeedbackKind) -> Option<Said> {
+        Said::of(&Feedback { id: "f".into(), annotator: "ana".into(), at: 0, kind })
+    }
+
+    #[test]
+    fn each_kind_says_what_it_says_on_a_scale_from_0_to_1() {
+        assert_eq!(of(FeedbackKind::Stars { answer: 4, stars: 2 }), Some(Said::Grade { answer: 4, value: 0.25 }));
+        let score = FeedbackKind::Score { answer: 4, value: 7.0, min: 5.0, max: 9.0 };
+        assert_eq!(of(score), Some(Said::Grade { answer: 4, value: 0.5 }));
+        assert_eq!(of(FeedbackKind::Thumb { answer: 4, up: true }), Some(Said::Thumb { answer: 4, up: true }));
+        let flag = FeedbackKind::Flag { answer: 4, reason: "rude".into() };
+        assert_eq!(of(flag), Some(Said::Thumb { answer: 4, up: false }));
+        let pair = |strength| of(FeedbackKind::Pair { better: 4, worse: 2, strength });
+        let order = |weight| Some(Said::Order { levels: vec![vec![4], vec![2]], weight });
+        assert_eq!((pair(0.5), pair(50.0), pair(f64::NAN)), (order(0.5), order(10.0), None));
+        let levels = vec![vec![1], vec![2, 3], vec![4]];
+        let ranking = of(FeedbackKind::Ranking { levels: levels.clone() });
+        assert_eq!(ranking, Some(Said::Order { levels, weight: 0.5 }), "six pairs of a half each: three choices");
+        assert_eq!(of(FeedbackKind::Edit { answer: 4, text: "x".into() }), None);
+    }
+
+    #[test]
+    fn a_move_of_p_by_a_hundredth_or_less_makes_no_version() {
+        let first = Record::NONE.moved(0.5);
+        assert_eq!(first, Record { p: 0.5, version: 1 }, "the first opinion is one, even where it is the default's");
+        assert_eq!(first.moved(0.509), first);
+        assert_eq!(first.moved(0.511), Record { p: 0.511, version: 2 });
+    }
+}

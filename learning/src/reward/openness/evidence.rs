@@ -245,3 +245,76 @@ pub(super) fn figures(events: &[&Heard], usual: f64, config: &OpennessConfig) ->
 fn per(sum: f64, count: usize) -> f64 {
     if count == 0 { 0.0 } else { sum / count as f64 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(said: Vec<Said>) -> Vec<Heard> {
+        let of = |(seq, said): (usize, Said)| Heard {
+            seq: seq as u64,
+            id: format!("f{seq}"),
+            annotator: format!("a{}", seq % 2),
+            said,
+            before: super::super::event::Record::NONE,
+        };
+        said.into_iter().enumerate().map(of).collect()
+    }
+
+    fn grade(answer: AnswerId, value: f64) -> Said {
+        Said::Grade { answer, value }
+    }
+
+    fn order(levels: &[&[AnswerId]]) -> Said {
+        Said::Order { levels: levels.iter().map(|level| level.to_vec()).collect(), weight: 1.0 }
+    }
+
+    fn found(said: Vec<Said>) -> Figures {
+        let events = heard(said);
+        figures(&events.iter().collect::<Vec<_>>(), 0.03, &OpennessConfig::default())
+    }
+
+    #[test]
+    fn the_quality_of_an_answer_by_grades_by_thumbs_and_by_both() {
+        let near = |(mean, variance): (f64, f64), wanted: (f64, f64)| {
+            assert!((mean - wanted.0).abs() < 1e-15 && (variance - wanted.1).abs() < 1e-15, "{mean} {variance}");
+        };
+        let grades = Grades { values: vec![0.2, 0.4], ..Default::default() };
+        near(grades.estimate(0.1), (0.3, 0.05));
+        // Beta(4, 2): mean 2/3, variance 2/9 / 7.
+        let thumbs = Grades { up: 3.0, down: 1.0, ..Default::default() };
+        near(thumbs.estimate(0.1), (2.0 / 3.0, 2.0 / 63.0));
+        let both = Grades { values: vec![0.2, 0.4], ..thumbs };
+        near(both.estimate(0.1), ((0.3 * 20.0 + 31.5 * 2.0 / 3.0) / 51.5, 1.0 / 51.5));
+    }
+
+    #[test]
+    fn equals_are_half_a_win_each_way_and_share_a_vote() {
+        let events = heard(vec![
+            Said::Thumb { answer: 1, up: true },
+            Said::Thumb { answer: 4, up: false },
+            order(&[&[1, 2], &[3]]),
+        ]);
+        let all = compared(events.iter());
+        assert_eq!(all.wins, [(1, 2, 0.5), (2, 1, 0.5), (1, 3, 1.0), (2, 3, 1.0)]);
+        assert_eq!((all.pairs, all.ties), (3.0, 1.0));
+        assert_eq!(votes(events.iter()), [1.5, 0.5, 0.0, 0.0]);
+        assert_eq!(largest_group(&all), [1, 2, 3]);
+    }
+
+    #[test]
+    fn what_there_is_more_of_decides_and_only_where_there_is_enough() {
+        let round = |value: f64| (1..=4).map(|answer| grade(answer, value)).collect::<Vec<_>>();
+        let few = found(round(0.5));
+        assert_eq!((few.basis, few.enough, few.weight()), (Some(Basis::Grades), false, 0.5), "one rating an answer");
+        let two = found([round(0.25), round(0.75)].concat());
+        assert!(two.enough && (two.weight() - 2.0 / 3.0).abs() < 1e-15, "{two:?}");
+        assert_eq!((two.events, two.raters, two.graded, two.linked), (8, 2, 4, 0));
+        let ranked = order(&[&[1], &[2], &[3], &[4]]);
+        let more_ranked = found([round(0.5), vec![ranked.clone(), ranked.clone()]].concat());
+        assert_eq!((more_ranked.basis, more_ranked.enough), (Some(Basis::Comparisons), true));
+        let more_graded = found([round(0.25), round(0.75), vec![ranked]].concat());
+        assert_eq!(more_graded.basis, Some(Basis::Grades));
+        assert_eq!(found(vec![grade(1, 0.5), order(&[&[2], &[3]])]).basis, None);
+    }
+}

@@ -223,4 +223,51 @@ mod tests {
         assert!(projection.apply(&[1.0]).is_none());
         assert!(projection.apply(&[0.0; 4]).unwrap().iter().all(|value| *value == 0.0));
     }
+
+    fn row(features: Option<&Features>, evidence: Option<[f64; EVIDENCE]>, weight: f64) -> Row {
+        Row { features: features.cloned(), evidence, target: 1.0, weight }
+    }
+
+    #[test]
+    fn one_step_by_hand() {
+        let mut weights = Weights::new(0);
+        weights.learn(&row(None, None, 1.0), PACE);
+        // Opinion 1/2 of what is 1: gradient -1/2, and AdaGrad begins with 0.1.
+        let wanted = 0.5 * 0.5 / (0.1f64 + 0.25).sqrt();
+        assert!((weights.weights[EVIDENCE] - wanted).abs() < 1e-15, "{weights:?}");
+        let before = weights.weights[EVIDENCE];
+        weights.learn(&row(None, None, 0.0), PACE);
+        let after = weights.weights[EVIDENCE];
+        assert!(after < before && after > 0.99 * before, "what weighs nothing teaches nothing; weights decay");
+    }
+
+    #[test]
+    fn a_row_is_learned_without_its_evidence_and_then_with_it() {
+        let features: Features = Arc::from([0.3f32, -0.4].as_slice());
+        let evidence = [1.0, 0.4, 0.8, 0.0, 0.0];
+        let (mut learned, mut by_hand) = (Weights::new(2), Weights::new(2));
+        // The first prompt is its own mean: a second one is needed for the features to say anything.
+        for weights in [&mut learned, &mut by_hand] {
+            weights.learn(&row(Some(&Arc::from([0.1f32, 0.2].as_slice())), None, 1.0), PACE);
+        }
+        learned.learn(&row(Some(&features), Some(evidence), 0.7), PACE);
+        by_hand.learn(&row(Some(&features), None, 0.7), PACE);
+        by_hand.step(&row(Some(&features), Some(evidence), 0.7), Some(&evidence), PACE);
+        assert_eq!(learned, by_hand);
+    }
+
+    #[test]
+    fn what_all_prompts_share_an_outlier_and_great_weights_do_not_drown_the_rest() {
+        let mut weights = Weights::new(2);
+        let features: Features = Arc::from([3.0f32, -4.0].as_slice());
+        weights.learn(&row(Some(&features), None, 1.0), PACE);
+        assert_eq!(weights.input(Some(&features), None)[..2], [0.0, 0.0]);
+        let mut outlier = vec![0.0f32; 100];
+        outlier[7] = -1000.0;
+        // One of a hundred has ten times the root mean square.
+        assert_eq!(Projection::new(100, 100, 0).apply(&outlier).unwrap()[7], -4.0);
+        weights.weights.fill(MOST_WEIGHT);
+        let sure = weights.opinion(None, Some(&[1.0; EVIDENCE]));
+        assert!((sure - 1.0 / (1.0 + (-4f64).exp())).abs() < 1e-15, "{sure}");
+    }
 }

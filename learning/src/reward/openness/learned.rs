@@ -89,3 +89,29 @@ impl Learned {
         self.now.opinion(features, evidence)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_that_left_the_log_stay_learned_and_count_as_questions() {
+        let pace = Pace { rate: 0.5, decay: 1e-3 };
+        let step = |event: usize| {
+            let row = Row { features: None, evidence: None, target: 0.9, weight: 1.0 };
+            Step { event: event.to_string(), question: "a".into(), row }
+        };
+        let (mut short, mut long) = (Learned::new(0, 2, pace), Learned::new(0, 100, pace));
+        for event in 0..5 {
+            short.learn(step(event));
+            long.learn(step(event));
+        }
+        assert_eq!((short.folded, short.steps.len()), (3, 2));
+        assert_eq!(short.opinion(None, None), long.opinion(None, None));
+        assert!(short.is_ready(4) && !short.is_ready(5), "three folded and one question in the log");
+        assert!(long.is_ready(1) && !long.is_ready(2));
+        short.unlearn("4", &BTreeMap::new());
+        long.unlearn("4", &BTreeMap::new());
+        assert_eq!(short.opinion(None, None), long.opinion(None, None), "replayed from the base");
+    }
+}

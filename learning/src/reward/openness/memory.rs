@@ -118,3 +118,19 @@ impl Memory {
         (sum / freedom).max(prior.0 / 10.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usual_within_variance_is_pooled_and_never_nothing() {
+        let of = |squares: (f64, usize)| {
+            let known = Known { squares, ..Known::new(None) };
+            Memory { questions: BTreeMap::from([("a".to_owned(), known.clone()), ("b".to_owned(), known)]) }
+        };
+        // (0.12 + 2 * 1) / (4 + 2 * 10).
+        assert!((of((1.0, 10)).usual_within((0.03, 4.0)) - 2.12 / 24.0).abs() < 1e-15);
+        assert_eq!(of((0.0, 10_000)).usual_within((0.03, 4.0)), 0.003, "a tenth of what was expected");
+    }
+}

@@ -100,4 +100,11 @@ mod tests {
         assert_eq!(moments(&[vec![0.5], vec![]], (0.03, 4.0)), None);
         assert_eq!((power_of_rho(0.0), power_of_rho(1.0)), (1.0, -1.0));
     }
+
+    #[test]
+    fn the_usual_variance_counts_as_so_many_grades() {
+        // Sum of squares 1/2 on 2 degrees of freedom, and four grades that vary by 0.03.
+        let mixed = moments(&[vec![0.0, 1.0], vec![0.5, 0.5]], (0.03, 4.0)).unwrap();
+        assert!((mixed.within_shrunk - 0.62 / 6.0).abs() < 1e-15 && mixed.within == 0.25, "{mixed:?}");
+    }
 }

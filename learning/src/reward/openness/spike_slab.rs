@@ -130,4 +130,16 @@ mod tests {
         assert!(odd.iter().all(|value| value.is_finite()), "{odd:?}");
         assert!((0.0..=1.0).contains(&posterior_mean(&odd, 0.999, 50.0)));
     }
+
+    #[test]
+    fn one_mean_rating_has_a_density_whatever_p() {
+        // Sums over means from -1 to 2 in steps of a fifth of the deviation; nearly all mass is there.
+        let (variance, step) = (0.0025f64, 0.01);
+        let each = (0..=300).map(|i| log_likelihood(&[f64::from(i) * step - 1.0], &[variance]));
+        let total = each.fold([0.0; POINTS], |mut total, logs| {
+            total.iter_mut().zip(logs).for_each(|(total, log)| *total += log.exp() * step);
+            total
+        });
+        assert!(total.iter().all(|total| (total - 1.0).abs() < 1e-6), "{total:?}");
+    }
 }

@@ -73,6 +73,27 @@ fn what_is_declared_goes_before_evidence_before_the_gate_before_the_default() {
 }
 
 #[test]
+fn what_a_question_declares_teaches_the_gate_and_the_default_is_the_prior_of_the_rest() {
+    assert_eq!(declared(&Question { tags: vec![OPEN_TAG.into()], ..question("a") }), Some(0.1));
+    assert_eq!(declared(&Question { tags: vec![OPEN_TAG.into(), CLOSED_TAG.into()], ..question("a") }), None);
+    let taught = |p: f64| {
+        let mut openness = Openness::new(OpennessConfig { gate_questions: 1, ..config() }, WIDTH, 5);
+        let asked = Question { closedness: Some(p), ..question("a") };
+        let thumb = said("f", "ana", FeedbackKind::Thumb { answer: 1, up: true });
+        openness.observe(&asked, &features("a"), 1, &thumb);
+        openness.observe(&asked, &features("a"), 2, &thumb);
+        assert_eq!(openness.explain("a").unwrap().evidence.events, 1, "an event is heard once");
+        openness.decide(&question("x"), &features("x")).p
+    };
+    assert!(taught(0.9) > 0.5 && taught(0.1) < 0.5, "{} {}", taught(0.9), taught(0.1));
+    let without_gate = |default: f64| {
+        let openness = grown(OpennessConfig { gate_questions: 1000, default, ..config() });
+        openness.decide(&question("b"), &features("b")).p
+    };
+    assert!(without_gate(0.9) > without_gate(0.1) + 0.1, "{} {}", without_gate(0.9), without_gate(0.1));
+}
+
+#[test]
 fn one_strict_ranking_says_next_to_nothing_and_agreed_ties_say_closed() {
     let mut openness = Openness::new(config(), WIDTH, 5);
     let strict = said("r", "ana", FeedbackKind::Ranking { levels: (1..=8).map(|answer| vec![answer]).collect() });

@@ -23,5 +23,7 @@ mod tests {
         assert!((vote_entropy(&[3.0, 3.0, 3.0], 0.5) - 1.0).abs() < 1e-15);
         assert!(vote_entropy(&[1000.0, 0.0], 0.5) < 0.01);
         assert_eq!(vote_entropy(&[], 0.5), 1.0);
+        // Shares 1/2, 1/4 and 1/4 of three: 1.5 ln 2 / ln 3.
+        assert!((vote_entropy(&[1.0, 0.0, 0.0], 1.0) - 1.5 * 2f64.ln() / 3f64.ln()).abs() < 1e-15);
     }
 }

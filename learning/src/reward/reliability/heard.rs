@@ -63,4 +63,15 @@ mod tests {
         assert_eq!(edit.judgements.orders, [(edited_id(7), 4)]);
         assert_eq!(heard(FeedbackKind::Steps { answer: 4, marks: vec![Some(true), None, Some(false)] }).choices, 2.0);
     }
+
+    #[test]
+    fn what_is_better_or_good_is_heard_the_right_way_round() {
+        let thumb = |up| heard(FeedbackKind::Thumb { answer: 4, up }).judgements.sides;
+        assert_eq!((thumb(true), thumb(false)), (vec![(4, true)], vec![(4, false)]));
+        let score = |value| heard(FeedbackKind::Score { answer: 4, value, min: 4.0, max: 6.0 }).judgements.sides;
+        assert_eq!((score(5.0), score(5.5), score(4.5)), (vec![], vec![(4, true)], vec![(4, false)]));
+        let pair = heard(FeedbackKind::Pair { better: 9, worse: 3, strength: 2.0 });
+        assert_eq!((pair.choices, pair.judgements.orders), (1.0, vec![(9, 3)]));
+        assert_eq!(heard(FeedbackKind::Retract { feedback: "g".into() }).choices, 0.0);
+    }
 }

@@ -320,4 +320,37 @@ mod tests {
         assert_eq!(voices[0], voices[1]);
         assert_eq!((voices[0].trust(), voices[0].eta), (1.0, 1.0));
     }
+
+    #[test]
+    fn while_the_model_contradicts_the_pinned_the_others_weigh_half_of_them_together() {
+        let pinned = vec!["gold".to_owned()];
+        let mut people = people(ReliabilityConfig { pinned, half_life: 1_000_000, memory: 10, ..Default::default() });
+        let hear = |people: &mut People, annotator: &str, times: usize, right: f64| {
+            let heard = Heard { annotator: annotator.into(), choices: 1.0, judgements: Judgements::default() };
+            (0..times).for_each(|_| people.hear(&heard, 0.5, 1.0, right));
+        };
+        let weight = |people: &People| people.voices(&["a"])[0].weight;
+        hear(&mut people, "a", 160, 1.0);
+        hear(&mut people, "gold", 40, 0.0);
+        // Fading over 200 of a million events: about 1e-4.
+        assert!((weight(&people) - 0.5 * 40.0 / 160.0).abs() < 1e-3, "{}", weight(&people));
+        assert_eq!(people.voices(&["gold"])[0].weight, 1.0);
+        // The suspicion is about the last ten or so, not about all of them.
+        hear(&mut people, "gold", 30, 1.0);
+        assert_eq!(weight(&people), 1.0);
+    }
+
+    #[test]
+    fn nobody_is_held_for_a_liar_beyond_doubt_and_new_ones_are_called_new() {
+        let mut people = people(ReliabilityConfig::default());
+        let mut liar = Person::default();
+        (liar.parameters[0], liar.gold) = (-5.0, [0.0, 20.0]);
+        people.known.insert("liar".into(), liar);
+        let voice = people.voices(&["liar"])[0];
+        assert!(voice.eta_in_use == 0.05 && voice.eta < 0.01, "{voice:?}");
+        say(&mut people, "a", 9);
+        assert_eq!(people.report()[0].standing, Standing::New);
+        say(&mut people, "a", 1);
+        assert_eq!(people.report()[0].standing, Standing::Trusted);
+    }
 }

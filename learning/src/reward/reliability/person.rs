@@ -271,4 +271,46 @@ mod tests {
         assert_eq!(person, before);
         assert_eq!(Person::restored(&person.saved()), Some(person));
     }
+
+    #[test]
+    fn gold_that_confirms_raises_the_reliability_and_fades() {
+        let mut person = Person { events: 20, ..Person::default() };
+        (0..20).for_each(|_| person.checked(1.0, 200));
+        (0..2000).for_each(|_| person.step(1.0, [0.0; 3], [0.0; 3], 200, 0));
+        // The mode of N(2, 2²) times (0.25 + η/2)^n.
+        let (x, eta) = (person.parameters[0], person.eta());
+        let push = person.gold[0] * 0.5 * eta * (1.0 - eta) / (0.25 + 0.5 * eta);
+        assert!((push - (x - 2.0) / 4.0).abs() < 1e-3 && x > 2.3, "{x}");
+        // Sums of 0.9^k tend to 10, those of events long ago to 0.
+        (0..200).for_each(|_| person.checked(0.0, 10));
+        assert!(person.gold[0] < 1e-6 && (person.gold[1] - 10.0).abs() < 1e-6, "{:?}", person.gold);
+        (0..200).for_each(|_| person.checked(1.0, 10));
+        assert!(person.gold[1] < 1e-6 && (person.gold[0] - 10.0).abs() < 1e-6, "{:?}", person.gold);
+    }
+
+    #[test]
+    fn recent_choices_fade_and_the_record_is_by_choices() {
+        let mut person = Person::first_heard(0);
+        person.hear(1, 1, 4.0);
+        person.foretold(4.0, 3.0, 0.5);
+        person.hear(3, 1, 1.0);
+        person.foretold(1.0, 0.0, 1.5);
+        assert_eq!((person.recent(3, 1), person.recent(4, 1)), (2.0, 1.0), "4/4 + 1, and half of it later");
+        assert_eq!(person.record(), (Some(0.6), Some(1.0)));
+    }
+
+    #[test]
+    fn one_step_is_bounded_and_so_is_where_many_lead() {
+        for (sign, end) in [(1.0, -6.0), (-1.0, 6.0)] {
+            let mut person = Person { events: 100, ..Person::default() };
+            person.step(1.0, [sign * 1e9, 0.0, 0.0], [0.0; 3], 200, 0);
+            assert_eq!(person.parameters[0], 2.0 - sign * 0.5);
+            (0..50).for_each(|_| person.step(1.0, [sign * 1e9, 0.0, 0.0], [0.0; 3], 200, 0));
+            assert_eq!(person.parameters[0], end);
+        }
+        let mut person = Person::default();
+        person.step(8.0, [0.0; 3], [1.6, 0.8, 0.4], 200, 0);
+        let wanted = [0.2, 0.1, 0.05];
+        assert!(person.curvature.iter().zip(wanted).all(|(own, one)| (own - one).abs() < 1e-15), "by event");
+    }
 }

@@ -1,6 +1,8 @@
 //! Marked lines, edits, and what annotators do to the learner.
 
 use super::*;
+use crate::reward::said::Said;
+use crate::reward::terms::Terms;
 
 fn answers(count: u64) -> Vec<Rollout> {
     let asked = Arc::new(question(0));
@@ -161,4 +163,37 @@ fn the_chosen_utility_is_the_one_that_is_used_and_one_without_a_value_at_0_is_re
     assert_ne!(loss(UtilityChoice::Dial, 0.5), loss(UtilityChoice::Dial, 0.9));
     let ideal = RewardConfig { utility: common(Utility::Log { eps: None }), ..fast() };
     assert!(ideal.validate().unwrap_err().to_string().contains("eps"));
+}
+
+#[test]
+fn a_batch_names_each_answer_once_and_by_its_question_and_beginnings_by_none() {
+    let all = answers(4);
+    let elsewhere = Arc::new(question(1));
+    let others: Vec<Rollout> = answers(2)
+        .into_iter()
+        .map(|one| {
+            let prompt = Prompt { question: elsewhere.clone(), ..one.prompt.clone() };
+            Rollout { id: one.id + 10, prompt, ..one }
+        })
+        .collect();
+    let batch = [
+        example(&all, FeedbackKind::Steps { answer: 0, marks: vec![Some(true)] }, vec![2]),
+        example(&all, FeedbackKind::Score { answer: 0, value: 7.0, min: 5.0, max: 9.0 }, Vec::new()),
+        example(&all, FeedbackKind::Ranking { levels: vec![vec![0], vec![1, 2], vec![3]] }, Vec::new()),
+        example(&others, FeedbackKind::Pair { better: 11, worse: 10, strength: 1.0 }, Vec::new()),
+    ];
+    let terms = Terms::collect(&batch).unwrap();
+    let named: Vec<(u64, bool)> = terms.answers().iter().map(|one| (one.id, one.tokens.len() == 2)).collect();
+    assert_eq!(named[..2], [(0, true), (0, false)], "the whole answer is not its beginning");
+    assert_eq!(named[2..].iter().map(|one| one.0).collect::<Vec<_>>(), [1, 2, 3, 11, 10]);
+    assert_eq!(terms.statements.question, [None, Some(0), Some(0), Some(0), Some(0), Some(1), Some(1)]);
+    let middle = Said::Grade { answer: 1, shares: vec![0.0, 0.0, 1.0, 0.0, 0.0], position: 0.5 };
+    assert_eq!(terms.statements.said[1], Some(middle), "7 is half-way from 5 to 9");
+    let Some(Said::Order { answers, ranks, pairs }) = &terms.statements.said[2] else {
+        panic!("a ranking is an order")
+    };
+    assert_eq!((answers.as_slice(), ranks.as_slice()), ([1, 2, 3, 4].as_slice(), [0, 1, 1, 2].as_slice()));
+    // 2/K each: the six pairs of a strict ranking of four would weigh 3, its choices. One pair is tied here.
+    assert!(pairs.len() == 5 && pairs.iter().all(|pair| pair.weight == 0.5), "{pairs:?}");
+    assert_eq!(terms.statements.said[3], Some(Said::Pair { better: 5, worse: 6, strength: 1.0 }));
 }
