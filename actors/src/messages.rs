@@ -96,6 +96,9 @@ pub enum ChatError {
     /// The actor that held the request failed.
     #[error("the request was lost in a failure of the {0}; send it again")]
     Crashed(&'static str),
+    /// The disk is nearly full, so the answer could not be kept. Generation itself goes on.
+    #[error("the answer could not be kept: {0}")]
+    NoSpace(String),
     /// The answer could not be written to disk, so it cannot be rated.
     #[error("the answer could not be kept: {0}")]
     NotKept(String),
@@ -173,6 +176,9 @@ pub enum FeedbackRefusal {
     /// The actor failed with it in hand; send it again under the same id.
     #[error("the rating was lost in a failure of the feedback actor; send it again under the same id")]
     Crashed,
+    /// The disk is nearly full: nothing more is taken until there is room again.
+    #[error("the rating was not taken: {0}, then send it again under the same id")]
+    NoSpace(String),
     /// The journal cannot write.
     #[error("the rating could not be written: {0}")]
     Store(String),
@@ -192,6 +198,7 @@ impl FeedbackRefusal {
             Self::Closed => "closed",
             Self::Expired => "expired",
             Self::Crashed => "crashed",
+            Self::NoSpace(_) => "no_space",
             Self::Store(_) => "store",
         }
     }

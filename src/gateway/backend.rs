@@ -99,6 +99,9 @@ pub enum Refusal {
     /// Too late.
     #[error("{0}")]
     Expired(String),
+    /// The disk is nearly full: come back when there is room.
+    #[error("{0}")]
+    NoSpace(String),
     /// A part failed with it in hand.
     #[error("{0}")]
     Crashed(String),

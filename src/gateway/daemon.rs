@@ -96,6 +96,7 @@ fn refused(error: ChatError) -> Refusal {
         ChatError::Closed => Refusal::Closed(message),
         ChatError::Expired => Refusal::Expired(message),
         ChatError::Invalid(_) => Refusal::Invalid { field: None, message },
+        ChatError::NoSpace(_) => Refusal::NoSpace(message),
         ChatError::Crashed(_) | ChatError::NotKept(_) => Refusal::Crashed(message),
     }
 }
@@ -111,6 +112,23 @@ fn not_taken(refusal: FeedbackRefusal) -> Refusal {
         FeedbackRefusal::Full => Refusal::Full(message),
         FeedbackRefusal::Closed => Refusal::Closed(message),
         FeedbackRefusal::Expired => Refusal::Expired(message),
+        FeedbackRefusal::NoSpace(_) => Refusal::NoSpace(message),
         FeedbackRefusal::Crashed | FeedbackRefusal::Store(_) => Refusal::Crashed(message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::ApiError;
+
+    #[test]
+    fn a_full_disk_is_507_for_ratings_and_chats_and_a_broken_journal_is_not() {
+        let status = |refusal: Refusal| ApiError::from(refusal).status.as_u16();
+        let why = || "/data has 10 bytes free and 50 are kept as a reserve; free some space".to_owned();
+        assert_eq!(status(not_taken(FeedbackRefusal::NoSpace(why()))), 507);
+        assert_eq!(status(refused(ChatError::NoSpace(why()))), 507);
+        assert_eq!(status(not_taken(FeedbackRefusal::Store(why()))), 502);
+        assert_eq!(status(refused(ChatError::NotKept(why()))), 502);
     }
 }

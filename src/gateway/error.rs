@@ -71,6 +71,7 @@ impl From<Refusal> for ApiError {
             Refusal::Full(_) => (StatusCode::TOO_MANY_REQUESTS, "overloaded", None),
             Refusal::Closed(_) => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down", None),
             Refusal::Expired(_) => (StatusCode::GATEWAY_TIMEOUT, "deadline_passed", None),
+            Refusal::NoSpace(_) => (StatusCode::INSUFFICIENT_STORAGE, "no_space", None),
             Refusal::Crashed(_) => (StatusCode::BAD_GATEWAY, "crashed", None),
         };
         Self::new(status, code, param, message)

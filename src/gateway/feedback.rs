@@ -133,6 +133,7 @@ fn reason(error: &ApiError) -> &'static str {
         429 => "full",
         503 => "closed",
         504 => "late",
+        507 => "no_space",
         400..=499 => "invalid",
         _ => "failed",
     }

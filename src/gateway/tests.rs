@@ -55,6 +55,9 @@ impl Backend for Scripted {
             if feedback.answers().contains(&99) {
                 return Err(Refusal::Unknown("answer 99 is unknown here; rate an answer that is still kept".into()));
             }
+            if feedback.answers().contains(&98) {
+                return Err(Refusal::NoSpace("the rating was not taken: the disk has 10 bytes free".into()));
+            }
             let mut rated = self.rated.lock().unwrap();
             match rated.get(&feedback.id) {
                 Some(earlier) if *earlier != feedback => Err(Refusal::Conflict("use a new id".into())),
@@ -290,6 +293,16 @@ async fn wrong_feedback_names_field_value_and_remedy() {
         let message = reply.json()["error"]["message"].as_str().unwrap_or_default().to_owned();
         assert!(message.starts_with(text) && reply.status == status, "{} {message}", reply.status);
     }
+}
+
+#[actix_web::test]
+async fn a_full_disk_is_507_and_says_so_and_the_next_rating_is_judged_anew() {
+    let thumb = |answer: u64| post(FEEDBACK, json!({"kind": "thumb", "up": true, "answer": answer}));
+    let replies = ask(Arc::default(), vec![thumb(98), thumb(12)]).await;
+    assert_eq!(replies.iter().map(|reply| reply.status).collect::<Vec<_>>(), [507, 200]);
+    let error = &replies[0].json()["error"];
+    assert_eq!((error["code"].as_str(), error["type"].as_str()), (Some("no_space"), Some("server_error")));
+    assert!(error["message"].as_str().unwrap().contains("10 bytes free"), "{error}");
 }
 
 #[actix_web::test]

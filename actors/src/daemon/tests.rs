@@ -1,12 +1,14 @@
 //! The whole loop on the tiny model, in process.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use tempfile::TempDir;
 use tokio::time::Instant;
-use understudy_checkpoints::RecordKind;
+use understudy_checkpoints::{Disk, RecordKind, Store, StoreConfig};
 use understudy_learning::stages::{Feedback, FeedbackKind};
 use understudy_model::text::Message;
 
@@ -196,6 +198,36 @@ fn a_request_whose_reader_went_away_or_whose_time_is_over_is_given_up() {
         let store = understudy_checkpoints::Store::open(dir.path(), Default::default()).unwrap().0;
         let kept = store.handle().read_from(RecordKind::Answer, 0, 99).unwrap().len();
         assert_eq!(kept, 2, "only the answers that somebody waited for");
+    });
+}
+
+#[test]
+fn on_a_full_disk_ratings_and_answers_are_refused_by_name_and_taken_again_when_there_is_room() {
+    let dir = TempDir::new().unwrap();
+    running(async {
+        let free = Arc::new(AtomicU64::new(100));
+        let asked = free.clone();
+        let disk = Disk::real().with_free_bytes(Arc::new(move |_| asked.load(Ordering::Relaxed)));
+        let flush_interval = Duration::from_millis(1);
+        let store = StoreConfig { disk, min_free_bytes: 50, flush_interval, ..StoreConfig::default() };
+        let mut parts = tiny_parts(&dir.path().join("other"), 7, Scripted::honest(bright_tokens(7)), Failpoints::off());
+        parts.store = Store::open(&dir.path().join("full"), store).unwrap().0;
+        parts.sources.clear();
+        let daemon = Daemon::start(tiny_config(7), parts).await.unwrap();
+        let handle = daemon.handle();
+        let mine = answers(handle.chat(chat("one")).unwrap()).await.unwrap();
+        free.store(49, Ordering::Relaxed);
+        handle.store.flush().unwrap();
+        let refused = handle.submit_feedback(thumb("t1", mine[0]), soon()).await.unwrap_err();
+        assert!(matches!(&refused, FeedbackRefusal::NoSpace(why) if why.contains("49 bytes free")), "{refused}");
+        let lost = answers(handle.chat(chat("two")).unwrap()).await;
+        assert!(matches!(&lost, Err(ChatError::NoSpace(why)) if why.contains("49 bytes free")), "{lost:?}");
+        free.store(50, Ordering::Relaxed);
+        handle.store.flush().unwrap();
+        assert!(!handle.submit_feedback(thumb("t1", mine[0]), soon()).await.unwrap().duplicate, "it was not kept");
+        answers(handle.chat(chat("three")).unwrap()).await.unwrap();
+        assert!(handle.status().actors.iter().all(|actor| actor.restarts == 0 && actor.ended.is_none()));
+        drain(daemon).await;
     });
 }
 

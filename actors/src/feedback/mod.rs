@@ -213,6 +213,11 @@ fn answer(reply: Reply<Result<FeedbackAck, FeedbackRefusal>>, outcome: Result<Ac
             Ok(FeedbackAck { seq, duplicate })
         }
         Err(CommitError::Conflict { .. }) => Err(FeedbackRefusal::Conflict(id)),
+        Err(error @ CommitError::NoSpace { .. }) => {
+            let refusal = FeedbackRefusal::NoSpace(error.to_string());
+            metrics::counter!(REFUSED, "reason" => refusal.reason()).increment(1);
+            Err(refusal)
+        }
         Err(error) => Err(FeedbackRefusal::Store(error.to_string())),
     };
     // Nobody waiting any more is no fault: the same id may be sent again.

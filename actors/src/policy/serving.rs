@@ -196,7 +196,11 @@ impl<E: RolloutEngine> Serving<E> {
                 metrics::counter!(metric::UNKEPT).increment(1);
                 self.running = self.running.saturating_sub(self.book.running(rollout.group));
                 self.engine.cancel(rollout.group);
-                self.book.fail(rollout.group, ChatError::NotKept(error.to_string()));
+                let why = match &error {
+                    CommitError::NoSpace { .. } => ChatError::NoSpace(error.to_string()),
+                    _ => ChatError::NotKept(error.to_string()),
+                };
+                self.book.fail(rollout.group, why);
                 Ok(())
             }
         }
