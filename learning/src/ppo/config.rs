@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::correction::Correction;
+use super::guard::GuardConfig;
 use super::kl::KlEstimator;
 use super::kl_control::KlController;
 use super::loss::PolicyClip;
@@ -94,6 +95,8 @@ pub struct PpoConfig {
     pub stop_at_approx_kl: Option<f64>,
     /// Positions whose logits are alive at a time.
     pub logit_chunk: usize,
+    /// When the learner counts as gone bad and is put back.
+    pub guard: GuardConfig,
 }
 
 impl Default for PpoConfig {
@@ -139,6 +142,7 @@ impl Default for PpoConfig {
             max_staleness: 1,
             stop_at_approx_kl: None,
             logit_chunk: 256,
+            guard: GuardConfig::default(),
         }
     }
 }
@@ -212,6 +216,7 @@ impl PpoConfig {
         if let MissingEos::Subtract { penalty: value } | MissingEos::Set { value } = self.missing_eos {
             check("missing_eos", value, value.is_finite(), "give a finite number")?;
         }
+        self.guard.validate(self.target_kl_per_sequence)?;
         match self.correction {
             Correction::None => Ok(()),
             Correction::Truncate { low, high }

@@ -7,6 +7,7 @@ use tch::Tensor;
 use understudy_model::{Branch, HeadInit, ScalarBranch, Trunk};
 
 use super::config::PpoConfig;
+use super::guard::Guard;
 use super::kl_control::KlController;
 use super::score::RunningMoments;
 use crate::error::LearningError;
@@ -29,6 +30,8 @@ pub struct PpoLearner {
     pub(super) seed: u64,
     /// Optimiser steps in a row that were not finite.
     pub(super) not_finite: u32,
+    /// Notices when it has gone bad.
+    pub(super) guard: Guard,
 }
 
 impl PpoLearner {
@@ -56,6 +59,7 @@ impl PpoLearner {
             version: 0,
             seed,
             not_finite: 0,
+            guard: Guard::default(),
         }
     }
 
@@ -102,9 +106,14 @@ impl PpoLearner {
 
     /// Everything that a run needs to go on bit for bit. Take it between updates: an update under way is not in it.
     pub fn state(&self) -> LearnerState {
+        self.copied(&self.weights(), self.moments)
+    }
+
+    /// Copies of `weights` and of everything beside them, with `moments` in place of its own.
+    pub(super) fn copied(&self, weights: &[Named], moments: RunningMoments) -> LearnerState {
         let mut tensors = Vec::new();
-        for (prefix, parameters) in self.weights() {
-            put_tensors(&mut tensors, prefix, &parameters);
+        for (prefix, parameters) in weights {
+            put_tensors(&mut tensors, prefix, parameters);
         }
         for (prefix, adam) in [(POLICY_ADAM, &self.policy_adam), (VALUE_ADAM, &self.value_adam)] {
             tensors.extend(adam.state().into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
@@ -112,9 +121,9 @@ impl PpoLearner {
         let mut scalars = serde_json::Map::new();
         scalars.insert("version".into(), self.version.into());
         scalars.insert("seed".into(), self.seed.into());
-        scalars.insert("score_count".into(), self.moments.count.into());
-        put_f64(&mut scalars, "score_mean", self.moments.mean);
-        put_f64(&mut scalars, "score_squares", self.moments.squares);
+        scalars.insert("score_count".into(), moments.count.into());
+        put_f64(&mut scalars, "score_mean", moments.mean);
+        put_f64(&mut scalars, "score_squares", moments.squares);
         put_f64(&mut scalars, "kl_coef", self.controller.coefficient());
         LearnerState { tensors, scalars: scalars.into() }
     }
@@ -144,17 +153,23 @@ impl PpoLearner {
         self.value_adam.load_state(&value_moments)?;
         self.controller.set_coefficient(kl_coef);
         (self.version, self.seed, self.moments, self.not_finite) = (version, seed, moments, 0);
+        self.guard = Guard::default();
         Ok(())
     }
 
-    fn weights(&self) -> [(&'static str, Vec<(String, Tensor)>); 3] {
-        [
-            ("policy/", self.policy.parameters()),
-            ("reference/", self.reference.parameters()),
-            ("value/", self.value.parameters()),
-        ]
+    fn weights(&self) -> [Named; 3] {
+        let [policy, value] = self.learned_weights();
+        [policy, ("reference/", self.reference.parameters()), value]
+    }
+
+    /// The weights that learning changes.
+    pub(super) fn learned_weights(&self) -> [Named; 2] {
+        [("policy/", self.policy.parameters()), ("value/", self.value.parameters())]
     }
 }
+
+/// The parameters of one network under their prefix.
+type Named = (&'static str, Vec<(String, Tensor)>);
 
 const POLICY_ADAM: &str = "policy_adam/";
 const VALUE_ADAM: &str = "value_adam/";

@@ -7,6 +7,7 @@ pub mod advantage;
 pub mod config;
 pub mod correction;
 pub mod experience;
+mod guard;
 pub mod kl;
 pub mod kl_control;
 mod learner;
@@ -21,6 +22,7 @@ mod update;
 pub mod whiten;
 
 pub use config::PpoConfig;
+pub use guard::{GoneBad, GuardConfig, Rollback};
 pub use learner::PpoLearner;
 pub use report::{Dropped, Outcome, PpoReport};
 pub use update::{Phase, Progress, Update};

@@ -116,10 +116,11 @@ impl PpoLearner {
     /// Turns what was measured into experience and a plan.
     fn prepare(&mut self, update: &mut Update, measured: &Measured) -> Stage {
         let _guard = tch::no_grad_guard();
-        let kl_coef = self.controller.coefficient();
+        let (kl_coef, moments) = (self.controller.coefficient(), self.moments);
         let experience =
             Experience::build(&update.batch, measured, &self.config, kl_coef, self.version, &mut self.moments);
         let figures = experience.figures;
+        self.keep_if_good(figures.kl_per_sequence, moments);
         let report = &mut update.tally.report;
         report.mean_score = figures.mean_score;
         report.mean_reward = figures.mean_reward;

@@ -2,6 +2,7 @@
 //!
 //! Invariant: rollouts are sampled here by whole forward passes, so that nothing but the learner is under test.
 
+mod guard;
 mod learner;
 mod learns;
 mod robust;
