@@ -292,6 +292,17 @@ pub enum LoopEvent {
         /// Wall time of all its units.
         seconds: f64,
     },
+    /// The policy had gone bad and was put back to weights that it had before.
+    PolicyRollback {
+        /// The version under which those weights serve now.
+        version: PolicyVersion,
+        /// The version under which they served before.
+        weights_of: PolicyVersion,
+        /// `not_finite`, `kl` or `entropy`.
+        reason: &'static str,
+        /// The figure behind it, in words.
+        why: String,
+    },
     /// The hidden taste's opinion of an answer (simulated people only; never shown to the learners).
     Gold {
         /// The answer.

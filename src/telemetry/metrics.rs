@@ -92,6 +92,7 @@ pub const CATALOGUE: &[Metric] = &[
     gauge("understudy_reward_rebuilding", "1 while the reward model is learned anew, else 0"),
     counter("understudy_ppo_updates_total", "Policy updates that taught something"),
     counter("understudy_ppo_updates_abandoned_total", "Policy updates given up: a number was not finite"),
+    counter("understudy_policy_rollbacks_total", "Times that the policy had gone bad and was put back, by reason"),
     histogram("understudy_ppo_update_seconds", "Seconds of a policy update"),
     gauge("understudy_ppo_score", "Mean score of the last batch"),
     gauge("understudy_ppo_reward", "Mean score less the KL penalty"),

@@ -86,6 +86,9 @@ impl State {
             }
             LoopEvent::Checkpoint { step, policy_version, .. } => self.checkpoint = Some((step, policy_version)),
             LoopEvent::Trouble { actor, what } => self.trouble = Some(format!("{actor}: {what}")),
+            LoopEvent::PolicyRollback { weights_of, why, .. } => {
+                self.trouble = Some(format!("policy put back to {weights_of}: {why}"));
+            }
             LoopEvent::RewardUpdate { .. } | LoopEvent::RewardRebuilt { .. } => {}
             LoopEvent::RewardAlarm { alarm, on, why, .. } => {
                 self.trouble = on.then(|| format!("{alarm}: {why}"));

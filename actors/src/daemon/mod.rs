@@ -5,6 +5,8 @@
 
 mod config;
 mod drain;
+#[cfg(test)]
+mod guard_tests;
 mod handle;
 mod parts;
 mod resume;

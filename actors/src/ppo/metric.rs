@@ -8,6 +8,8 @@ use understudy_learning::ppo::PpoReport;
 pub const UPDATES: &str = "understudy_ppo_updates_total";
 /// Counter, updates given up because a number was not finite.
 pub const ABANDONED: &str = "understudy_ppo_updates_abandoned_total";
+/// Counter, times that the policy had gone bad and was put back. Label `reason`.
+pub const ROLLBACKS: &str = "understudy_policy_rollbacks_total";
 /// Histogram, seconds of an update.
 pub const SECONDS: &str = "understudy_ppo_update_seconds";
 /// Gauge, mean score of the batch as the reward model gave it.

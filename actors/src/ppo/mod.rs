@@ -1,7 +1,7 @@
 //! `PpoActor`: gathers scored answers, learns from them in short units, publishes what it learned.
 //!
 //! Invariant: a published version was journaled before; a state for a checkpoint is given between two updates only; what
-//! is learned does not depend on when control comes.
+//! is learned does not depend on when control comes; an update that the learner's guard finds bad is never published.
 
 mod batch;
 mod metric;
@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use futures_util::StreamExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use understudy_learning::ppo::{Outcome, PpoLearner, PpoReport, Progress, Update};
+use understudy_learning::ppo::{Outcome, PpoLearner, PpoReport, Progress, Rollback, Update};
 use understudy_learning::stages::{AnswerId, PolicyVersion};
 use understudy_learning::{LearnerState, LearningError};
 
@@ -197,6 +197,10 @@ impl PpoJob {
             return Ok(()); // the tickets give their places back
         }
         work.tickets.into_iter().for_each(Ticket::spend);
+        let mut shared = [report.mean_score, report.mean_reward, report.kl_per_sequence];
+        self.group.all_mean(&mut shared).map_err(|error| error.to_string())?;
+        [report.mean_score, report.mean_reward, report.kl_per_sequence] = shared;
+        let rollback = self.learner.guard(&report).map_err(|error| error.to_string())?;
         let version = self.published();
         let newest = *self.version.borrow();
         self.invariants.check(InvariantId::VersionsRise, version > newest, || format!("{version} after {newest}"));
@@ -208,16 +212,27 @@ impl PpoJob {
         self.invariants.check(InvariantId::StalenessBounded, report.staleness_mean <= most, || {
             format!("{} updates on average, at most {most} are borne", report.staleness_mean)
         });
-        let mut shared = [report.mean_score, report.mean_reward, report.kl_per_sequence];
-        self.group.all_mean(&mut shared).map_err(|error| error.to_string())?;
-        [report.mean_score, report.mean_reward, report.kl_per_sequence] = shared;
         let seconds = work.began.elapsed().as_secs_f64();
         record(&report, seconds);
         self.events.publish(LoopEvent::PolicyUpdate { version, report: Box::new(report), seconds });
-        if self.checkpoint_every > 0 && self.learner.version().is_multiple_of(self.checkpoint_every) {
+        let went_back = rollback.is_some();
+        if let Some(rollback) = rollback {
+            self.tell_of(rollback, version);
+        }
+        // What lies on disk may be of the policy that was given up.
+        let due = went_back || self.learner.version().is_multiple_of(self.checkpoint_every);
+        if self.checkpoint_every > 0 && due {
             // Full means that one is on its way already; it will hold this update.
             let _ = self.checkpoints.offer(CheckpointRequest::routine());
         }
         Ok(())
+    }
+
+    fn tell_of(&self, rollback: Rollback, version: PolicyVersion) {
+        let Rollback { reason, why, to, .. } = rollback;
+        let (reason, weights_of) = (reason.as_str(), self.versions.published(to));
+        tracing::warn!(reason, why, version, weights_of, "the policy had gone bad and was put back");
+        metrics::counter!(ROLLBACKS, "reason" => reason).increment(1);
+        self.events.publish(LoopEvent::PolicyRollback { version, weights_of, reason, why });
     }
 }

@@ -302,7 +302,9 @@ impl Hearing {
     fn learn(&mut self) -> Result<(), String> {
         let _unit = self.desk.lifeline.begin("reward minibatch");
         let began = Instant::now();
+        self.job.failpoints.hit("learn.before").map_err(|error| error.to_string())?;
         let learned = self.job.mind.learn().map_err(|error| error.to_string())?;
+        self.job.failpoints.hit("learn.after").map_err(|error| error.to_string())?;
         let Some(Learned { report, fresh }) = learned else { return Ok(()) };
         for arrived in fresh.iter().filter_map(|seq| self.arrived.remove(seq)) {
             metrics::histogram!(HEARD_TO_LEARNED).record(arrived.elapsed().as_secs_f64());
