@@ -6,14 +6,16 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use tempfile::TempDir;
 use tokio::time::Instant;
+use understudy_checkpoints::RecordKind;
 use understudy_learning::ppo::{GuardConfig, PpoConfig};
 use understudy_learning::state::get_f64;
 
 use super::*;
 use crate::checkpoint::Saved;
-use crate::failpoint::Failpoints;
+use crate::failpoint::{Action, Failpoints, When};
 use crate::link::Subscription;
 use crate::messages::LoopEvent;
+use crate::reward::RewardView;
 use crate::source::ListSource;
 use crate::testkit::{Scripted, bright_tokens, question, running, tiny_base, tiny_config, tiny_parts};
 
@@ -102,6 +104,46 @@ fn however_often_the_policy_is_put_back_the_loop_goes_on_and_versions_rise() {
         assert!(versions.is_sorted_by(|a, b| a < b), "{versions:?}");
         assert!(handle.status().actors.iter().all(|actor| actor.restarts == 0), "{:#?}", handle.status().actors);
         assert_eq!(daemon.invariants().violations(), 0);
+        drain(daemon).await;
+    });
+}
+
+#[test]
+fn a_reward_learner_that_calls_learning_off_goes_on_from_its_checkpoint_and_hears_each_rating_once() {
+    let dir = TempDir::new().unwrap();
+    running(async {
+        let failpoints = Failpoints::armed();
+        let parts = tiny_parts(dir.path(), 7, Scripted::honest(bright_tokens(7)), failpoints.clone());
+        let daemon = Daemon::start(tiny_config(7), parts).await.unwrap();
+        let handle = daemon.handle();
+        let mut events = handle.events();
+        let saved = loop {
+            if let LoopEvent::Checkpoint { reward_version: saved @ 1.., .. } = next(&mut events).await {
+                break saved;
+            }
+        };
+        // A learner that has diverged says so by an error of its minibatch.
+        failpoints.set("learn.before", When::Nth(failpoints.hits("learn.before") + 1), Action::Error);
+        while !matches!(next(&mut events).await, LoopEvent::Trouble { actor: "reward", .. }) {}
+        let DaemonStatus { reward: RewardView { version: shown, up_to: crashed_at, .. }, checkpoint, .. } =
+            handle.status();
+        let kept = checkpoint.expect("one was committed").feedback_up_to;
+        let learned = loop {
+            if let LoopEvent::RewardUpdate { version, .. } = next(&mut events).await {
+                break version;
+            }
+        };
+        assert!(saved <= shown && shown < learned, "saved {saved}, shown {shown}, learned {learned}");
+        handle.bus().pace.close();
+        while tokio::time::timeout(Duration::from_millis(150), events.next()).await.is_ok() {}
+        let restarts: Vec<_> = handle.status().actors.iter().map(|actor| (actor.name, actor.restarts)).collect();
+        assert!(restarts.iter().all(|(name, count)| *count == u64::from(*name == "reward")), "{restarts:?}");
+        let said = handle.store.read_from(RecordKind::Feedback, 0, 10_000).unwrap();
+        let reward = handle.status().reward;
+        assert_eq!((reward.heard, reward.up_to), (said.len() as u64, said.last().unwrap().seq));
+        let again = failpoints.hits("reward.before") as usize - said.len();
+        let since = said.iter().filter(|record| record.seq > kept && record.seq <= crashed_at).count();
+        assert!(again <= since, "{again} events were heard again, {since} came since the checkpoint");
         drain(daemon).await;
     });
 }

@@ -54,7 +54,7 @@ pub struct RewardJob {
     pub(crate) view: watch::Sender<RewardView>,
     /// Fired when nothing more will come and everything was scored and heard.
     pub(crate) drained: Cancel,
-    /// `reward.before`, `reward.after`: around each unit.
+    /// `reward.before`, `reward.after` around each event, `score.…` around each group, `learn.…` around each minibatch.
     pub(crate) failpoints: Failpoints,
 }
 
