@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::program::{PATIENCE, understudy};
 
-const SETTINGS: [&str; 16] = [
+const SETTINGS: [&str; 18] = [
     "model.trainable_layers=1",
     "generation.max_tokens=8",
     "generation.max_context=400",
@@ -25,6 +25,8 @@ const SETTINGS: [&str; 16] = [
     "source.rate=10",
     "annotators.attention=0.2",
     "hearing.minibatches_per_event=0.2",
+    "hearing.monitor_probes=2",
+    "reward.epistemic_dims=8",
     "annotators.speed=1000",
     "annotators.awake_hours=24",
     "checkpoint.every_updates=1",

@@ -71,8 +71,8 @@ impl Person {
         let body = match self.dice.below(100) {
             0..12 => None,
             12..45 => self.stars(),
-            45..65 => self.pair(),
-            65..72 => self.retract(),
+            45..68 => self.pair(),
+            68..72 => self.retract(),
             72..84 => return self.again(|event| event.acknowledged.is_some()),
             84..90 => return self.again(|event| event.acknowledged.is_none()),
             _ => return self.contradict(),

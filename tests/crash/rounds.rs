@@ -18,6 +18,10 @@ use super::schedule::{Dice, End, Fault, Schedule, Step};
 use super::{pause, verdict};
 use crate::program::{PATIENCE, tiny, understudy};
 
+/// Longest wait for the learning of what was said: a model is learned anew from the beginning when something was taken
+/// back, and the tests' build is slow at it.
+const CATCHING_UP: Duration = Duration::from_secs(300);
+
 /// Counts of one round or of many.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Tally {
@@ -253,8 +257,8 @@ impl Rig {
         let goal = locked(&self.known).highest_seq();
         let mut marks = [None; 2];
         while marks.iter().any(|mark| *mark < Some(goal)) {
-            if began.elapsed() > PATIENCE {
-                let sentence = format!("after a minute without load learned and cleaned up to {marks:?} of {goal}");
+            if began.elapsed() > CATCHING_UP {
+                let sentence = format!("after minutes without load learned and cleaned up to {marks:?} of {goal}");
                 return locked(&self.known).fault(sentence);
             }
             pause(Duration::from_millis(50));
