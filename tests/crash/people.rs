@@ -43,7 +43,7 @@ impl Crowd {
             std::thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     person.act();
-                    super::pause(Duration::from_millis(5 + person.dice.next() % 75));
+                    super::pause(Duration::from_millis(10 + person.dice.next() % 90));
                 }
             })
         };

@@ -2,14 +2,15 @@
 //!
 //! Invariant: no daemon runs. Looked at twice: as the daemon left it, and rebuilt from the journal alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::Value;
 use understudy_checkpoints::{RecordKind, Store, StoreConfig};
-use understudy_learning::stages::Feedback;
+use understudy_learning::stages::{Feedback, FeedbackKind};
 
 use super::oracle::Oracle;
+use crate::program::understudy;
 
 /// What is stored, by id: each sequence number and content.
 type Stored = BTreeMap<String, Vec<(u64, Feedback)>>;
@@ -18,11 +19,41 @@ type Stored = BTreeMap<String, Vec<(u64, Feedback)>>;
 pub(super) fn compare(data: &Path, oracle: &mut Oracle) {
     let as_left = stored(data);
     judge(&as_left, oracle);
+    learned(data, &as_left, oracle);
     std::fs::remove_dir_all(data.join("sled")).expect("it can be removed");
     let rebuilt = stored(data);
     if as_left != rebuilt {
         oracle.fault("the journal alone gives other events than the replay store gave".to_owned());
         judge(&rebuilt, oracle);
+    }
+}
+
+/// `understudy annotators`: each person was heard as often as they have ratings that are not taken back.
+fn learned(data: &Path, stored: &Stored, oracle: &mut Oracle) {
+    let events: Vec<&Feedback> = stored.values().flatten().map(|(_, event)| event).collect();
+    let taken_back: BTreeSet<&str> = events
+        .iter()
+        .filter_map(|event| match &event.kind {
+            FeedbackKind::Retract { feedback } => Some(feedback.as_str()),
+            _ => None,
+        })
+        .collect();
+    let mut said: BTreeMap<&str, u64> = BTreeMap::new();
+    let stands = |event: &&&Feedback| event.kind_name() != "retract" && !taken_back.contains(event.id.as_str());
+    for event in events.iter().filter(stands) {
+        *said.entry(&event.annotator).or_default() += 1;
+    }
+    let output = understudy().args(["annotators", "--json", "--data-dir"]).arg(data).output().expect("it runs");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let heard = |name: &str| {
+        let people = report["annotators"].as_array()?;
+        people.iter().find(|person| person["annotator"] == name)?["events"].as_u64()
+    };
+    for (name, count) in said.into_iter().filter(|(name, _)| name.starts_with("person-")) {
+        if heard(name) != Some(count) {
+            let heard = heard(name);
+            oracle.fault(format!("{name} has {count} ratings that stand, and the model has learned from {heard:?}"));
+        }
     }
 }
 
