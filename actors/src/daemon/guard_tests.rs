@@ -15,7 +15,6 @@ use crate::checkpoint::Saved;
 use crate::failpoint::{Action, Failpoints, When};
 use crate::link::Subscription;
 use crate::messages::LoopEvent;
-use crate::reward::RewardView;
 use crate::source::ListSource;
 use crate::testkit::{Scripted, bright_tokens, question, running, tiny_base, tiny_config, tiny_parts};
 
@@ -109,7 +108,7 @@ fn however_often_the_policy_is_put_back_the_loop_goes_on_and_versions_rise() {
 }
 
 #[test]
-fn a_reward_learner_that_calls_learning_off_goes_on_from_its_checkpoint_and_hears_each_rating_once() {
+fn a_reward_learner_that_calls_learning_off_is_started_anew_and_has_heard_each_rating_once() {
     let dir = TempDir::new().unwrap();
     running(async {
         let failpoints = Failpoints::armed();
@@ -125,9 +124,7 @@ fn a_reward_learner_that_calls_learning_off_goes_on_from_its_checkpoint_and_hear
         // A learner that has diverged says so by an error of its minibatch.
         failpoints.set("learn.before", When::Nth(failpoints.hits("learn.before") + 1), Action::Error);
         while !matches!(next(&mut events).await, LoopEvent::Trouble { actor: "reward", .. }) {}
-        let DaemonStatus { reward: RewardView { version: shown, up_to: crashed_at, .. }, checkpoint, .. } =
-            handle.status();
-        let kept = checkpoint.expect("one was committed").feedback_up_to;
+        let shown = handle.status().reward.version;
         let learned = loop {
             if let LoopEvent::RewardUpdate { version, .. } = next(&mut events).await {
                 break version;
@@ -141,9 +138,6 @@ fn a_reward_learner_that_calls_learning_off_goes_on_from_its_checkpoint_and_hear
         let said = handle.store.read_from(RecordKind::Feedback, 0, 10_000).unwrap();
         let reward = handle.status().reward;
         assert_eq!((reward.heard, reward.up_to), (said.len() as u64, said.last().unwrap().seq));
-        let again = failpoints.hits("reward.before") as usize - said.len();
-        let since = said.iter().filter(|record| record.seq > kept && record.seq <= crashed_at).count();
-        assert!(again <= since, "{again} events were heard again, {since} came since the checkpoint");
         drain(daemon).await;
     });
 }
