@@ -62,11 +62,13 @@ fn grade_information(score: f64, thresholds: &[f64], eta: f64, beta: f64) -> f64
 }
 
 /// The terms of `said` by a speaker like `voice`, for `logits` by answer; those of an order are its pairs at their weights.
+/// A pair of strength s is held against a margin of `margin`·(s − 1) logits, as where it is learned from.
 pub(in crate::reward) fn witnesses(
     said: &Said,
     logits: &[f64],
     thresholds: &Thresholds,
     voice: &Voice,
+    margin: f64,
 ) -> Vec<Witness> {
     let (eta, [_, log_beta, shift]) = (voice.eta_in_use, voice.parameters);
     let beta = log_beta.exp();
@@ -84,7 +86,10 @@ pub(in crate::reward) fn witnesses(
             let of = |better, worse, weight| against(better, worse, weight * choice(better, worse));
             pairs.iter().map(|pair| of(pair.better, pair.worse, pair.weight)).collect()
         }
-        Said::Pair { better, worse, strength } => vec![against(*better, *worse, strength * choice(*better, *worse))],
+        Said::Pair { better, worse, strength } => {
+            let beyond = logits[*better] - logits[*worse] - margin * (strength - 1.0) / beta;
+            vec![against(*better, *worse, choice_information(beyond, eta, beta))]
+        }
         Said::Two { first, second, .. } => {
             let d = logits[*first] - logits[*second];
             vec![against(*first, *second, tied_information(d, thresholds.tie, eta, beta))]
@@ -127,12 +132,14 @@ mod tests {
         assert!((tied_information(d, -700.0, 1.0, 1.0) - 3.0 / 16.0).abs() < 1e-15);
 
         let thresholds = Thresholds { grades: vec![-2.0, -1.0, 1.0, 2.0], thumb: d, line: 0.0, tie: 0.0 };
-        let of = |said: Said| witnesses(&said, &[2.0 * d, d], &thresholds, &voice(1.0, 0.5));
+        let of = |said: Said| witnesses(&said, &[2.0 * d, d], &thresholds, &voice(1.0, 0.5), d);
         let pairs = vec![WeightedPair { better: 0, worse: 1, weight: 2.0 }];
         let order = of(Said::Order { answers: vec![0, 1], ranks: vec![0, 1], pairs });
         assert_eq!((order.len(), order[0].answer, order[0].against), (1, 0, Some(1)));
         assert!((order[0].information - 3.0 / 16.0).abs() < 1e-15, "half the trust, twice the weight");
-        assert_eq!(of(Said::Pair { better: 0, worse: 1, strength: 2.0 }), order);
+        let pair = |strength| of(Said::Pair { better: 0, worse: 1, strength })[0].information;
+        assert!((pair(1.0) - 3.0 / 32.0).abs() < 1e-15, "half the trust in one choice");
+        assert!((pair(2.0) - 1.0 / 8.0).abs() < 1e-15, "the margin takes the whole lead: 1/4 at half the trust");
         let thumb = of(Said::Thumb { answer: 0, up: false });
         assert!((thumb[0].information - 3.0 / 32.0).abs() < 1e-15 && thumb[0].against.is_none());
         let lines = of(Said::Lines { marks: vec![(1, true), (1, false)] });
@@ -161,7 +168,7 @@ mod tests {
         let thresholds = Thresholds { grades: vec![-1.5, -0.2, 0.4, 2.0], thumb: 0.3, line: -0.2, tie: -0.5 };
         let (beta, shift, eta) = (1.7, 0.4, 0.8);
         let own = Voice { parameters: [0.0, f64::ln(beta), shift], eta_in_use: eta, ..voice(0.3, 1.0) };
-        let of = |said: Said| witnesses(&said, &[0.9, -0.6], &thresholds, &own)[0].information;
+        let of = |said: Said| witnesses(&said, &[0.9, -0.6], &thresholds, &own, 0.5)[0].information;
         let near = |got: f64, wanted: f64| assert!((got - wanted).abs() < 1e-12, "{got} {wanted}");
         near(of(Said::Thumb { answer: 0, up: true }), choice_information(0.9 - shift - 0.3, eta, beta));
         near(of(Said::Pair { better: 1, worse: 0, strength: 1.0 }), choice_information(-1.5, eta, beta));

@@ -44,7 +44,8 @@ impl RewardLearner {
         let mut heard = Vec::new();
         for (event, said) in fresh.into_iter().filter_map(|event| Some((event, terms.statements.said[event].as_ref()?)))
         {
-            let mut witnesses = witnesses(said, logits, &thresholds, &voices[terms.statements.by[event]]);
+            let mut witnesses =
+                witnesses(said, logits, &thresholds, &voices[terms.statements.by[event]], self.config.margin);
             let mut places: Vec<usize> =
                 witnesses.iter().flat_map(|witness| [Some(witness.answer), witness.against]).flatten().collect();
             places.sort_unstable();
