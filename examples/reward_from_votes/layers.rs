@@ -49,9 +49,7 @@ fn events(thread: &Thread, rule: PairRule) -> Vec<RewardExample> {
             vec![FeedbackKind::Ranking { levels: levels.collect() }]
         }
         true => {
-            // As much in all as a ranking would weigh.
-            let strength = 2.0 / thread.answers.len() as f64;
-            let pair = |better, worse| FeedbackKind::Pair { better, worse, strength };
+            let pair = |better, worse| FeedbackKind::Pair { better, worse, strength: 1.0 };
             thread.votes.pairs(rule).iter().map(|p| pair(name(p.better), name(p.worse))).collect()
         }
     };
