@@ -16,29 +16,19 @@ use understudy_actors::supervision::RestartPolicy;
 use understudy_checkpoints::checkpoint::Retention;
 use understudy_checkpoints::{Bounds, RecordKind, Store, StoreConfig, StoreError};
 use understudy_learning::annotators::Population;
-use understudy_learning::stages::Sampling;
 use understudy_model::LoadedModel;
 
 use crate::cli::Failure;
 use crate::config::Config;
 use crate::sources::drawn::Drawn;
-use crate::speaker::{checkpoints_dir, device, engine_config};
+use crate::speaker::{checkpoints_dir, device, engine_config, sampling};
 
 /// The daemon's settings.
 pub fn daemon_config(config: &Config) -> DaemonConfig {
     let generation = &config.generation;
-    let sampling = Sampling {
-        temperature: generation.temperature,
-        top_k: 0,
-        top_p: generation.top_p,
-        min_p: 0.0,
-        repetition_penalty: 1.0,
-        max_tokens: generation.max_tokens,
-        seed: config.seed,
-    };
     let asking = AskingConfig {
         samples: generation.samples_per_prompt,
-        sampling,
+        sampling: (&sampling(generation, config.seed)).into(),
         stop: Vec::new(),
         system: (!generation.system.is_empty()).then(|| generation.system.clone()),
         max_prompt: generation.max_prompt,

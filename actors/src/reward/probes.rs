@@ -229,11 +229,12 @@ impl<'a> Linked<'a> {
                 };
                 levels.iter().enumerate().flat_map(level).collect()
             }
-            FeedbackKind::Stars { answer, stars } => return self.grade(*answer, (f64::from(*stars) - 1.0) / 4.0),
-            FeedbackKind::Score { answer, value, min, max } => {
-                return self.grade(*answer, (value - min) / (max - min));
+            _ => {
+                if let Some((answer, position)) = example.feedback.grade() {
+                    self.grade(answer, position);
+                }
+                return;
             }
-            _ => return,
         };
         let places: Option<Vec<usize>> = ordered.iter().map(|(_, id)| self.place(example, *id)).collect();
         let Some(places) = places else { return };

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use understudy_learning::stages::{Finish, PolicyVersion, Sampling, TrunkStates, VersionSpan};
 use understudy_model::ModelError;
-use understudy_model::generate::{self, Engine, EngineError, Event, Request, SamplingParams};
+use understudy_model::generate::{Engine, EngineError, Event, Request, SamplingParams};
 
 use super::PolicySnapshot;
 use crate::link::Latest;
@@ -182,18 +182,10 @@ fn generated(event: Event) -> Generated {
                 old_logprobs: output.logprobs,
                 kept_mass: output.kept_mass,
                 version_spans: version_spans.collect(),
-                finish: finish(output.finish),
+                finish: output.finish.into(),
                 trunk,
             };
             Generated::Finished { request, sample, answer }
         }
-    }
-}
-
-fn finish(finish: generate::Finish) -> Finish {
-    match finish {
-        generate::Finish::EndOfSequence => Finish::EndOfSequence,
-        generate::Finish::StopString => Finish::StopString,
-        generate::Finish::Length => Finish::Length,
     }
 }

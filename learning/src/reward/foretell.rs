@@ -4,6 +4,7 @@
 //! checked against each other.
 
 use super::calibration::{Outcome, Prequential};
+use super::logistic::sigmoid;
 use super::losses::davidson::Choice;
 use super::reliability::Voice;
 use super::said::Said;
@@ -16,10 +17,6 @@ pub(super) struct Thresholds {
     pub(super) thumb: f64,
     pub(super) line: f64,
     pub(super) tie: f64,
-}
-
-fn sigmoid(x: f64) -> f64 {
-    1.0 / (1.0 + (-x).exp())
 }
 
 /// The expectation of `said` by a speaker like `voice`, given the logits of the batch's answers.

@@ -10,6 +10,7 @@ pub mod drift;
 mod epistemic;
 mod foretell;
 mod likelihood;
+mod logistic;
 pub mod losses;
 mod model;
 pub mod normalise;

@@ -80,8 +80,10 @@ impl<'a> Terms<'a> {
         let mut index = |id: &AnswerId| self.place(example, *id);
         let grade = |answer, position: f64| Said::Grade { answer, shares: level_shares(position, LEVELS), position };
         Ok(match &example.feedback.kind {
-            FeedbackKind::Stars { answer, stars } => Some(grade(index(answer)?, (f64::from(*stars) - 1.0) / 4.0)),
-            FeedbackKind::Score { answer, value, min, max } => Some(grade(index(answer)?, (value - min) / (max - min))),
+            FeedbackKind::Stars { .. } | FeedbackKind::Score { .. } => {
+                let (answer, position) = example.feedback.grade().expect("stars and scores are grades");
+                Some(grade(index(&answer)?, position))
+            }
             FeedbackKind::Thumb { answer, up } => Some(Said::Thumb { answer: index(answer)?, up: *up }),
             FeedbackKind::Flag { answer, .. } => Some(Said::Thumb { answer: index(answer)?, up: false }),
             FeedbackKind::Pair { better, worse, strength } => {

@@ -132,6 +132,15 @@ impl Feedback {
         }
     }
 
+    /// The graded answer and where the grade stands on its scale, from 0 (worst) to 1 (best): stars and scores only.
+    pub fn grade(&self) -> Option<(AnswerId, f64)> {
+        match self.kind {
+            FeedbackKind::Stars { answer, stars } => Some((answer, (f64::from(stars) - 1.0) / 4.0)),
+            FeedbackKind::Score { answer, value, min, max } => Some((answer, (value - min) / (max - min))),
+            _ => None,
+        }
+    }
+
     /// The kind's stable name, as in JSON and metrics.
     pub fn kind_name(&self) -> &'static str {
         match &self.kind {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use understudy_model::SamplingParams;
 
 use super::Question;
 
@@ -43,6 +44,20 @@ pub struct Sampling {
     pub seed: u64,
 }
 
+impl From<&SamplingParams> for Sampling {
+    fn from(params: &SamplingParams) -> Self {
+        Self {
+            temperature: params.temperature,
+            top_k: params.top_k,
+            top_p: params.top_p,
+            min_p: params.min_p,
+            repetition_penalty: params.repetition_penalty,
+            max_tokens: params.max_tokens,
+            seed: params.seed,
+        }
+    }
+}
+
 /// Why an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Finish {
@@ -52,6 +67,16 @@ pub enum Finish {
     StopString,
     /// The token limit cut it off: the value of what would have followed is bootstrapped.
     Length,
+}
+
+impl From<understudy_model::Finish> for Finish {
+    fn from(finish: understudy_model::Finish) -> Self {
+        match finish {
+            understudy_model::Finish::EndOfSequence => Self::EndOfSequence,
+            understudy_model::Finish::StopString => Self::StopString,
+            understudy_model::Finish::Length => Self::Length,
+        }
+    }
 }
 
 /// From token `start` on (counted within the answer), tokens were sampled by `version`.

@@ -8,7 +8,7 @@ use understudy_learning::ppo::{Phase, PpoLearner, Progress};
 use understudy_learning::reward::{RewardExample, RewardLearner};
 use understudy_learning::sft::{SftConfig, SftExample, SftLearner, SftProgress};
 use understudy_learning::stages::{
-    Feedback, FeedbackKind, Finish, Prompt, Question, Rollout, Sampling, ScoredRollout, TrunkStates, VersionSpan,
+    Feedback, FeedbackKind, Finish, Prompt, Question, Rollout, ScoredRollout, TrunkStates, VersionSpan,
 };
 use understudy_model::{Output, Request};
 
@@ -76,20 +76,8 @@ fn rollout(id: u64, group: u64, prompt: Prompt, output: Output, config: &Config)
         old_logprobs: output.logprobs,
         kept_mass: output.kept_mass,
         version_spans: output.spans.into_iter().map(|(start, version)| VersionSpan { start, version }).collect(),
-        sampling: Sampling {
-            temperature: params.temperature,
-            top_k: params.top_k,
-            top_p: params.top_p,
-            min_p: params.min_p,
-            repetition_penalty: params.repetition_penalty,
-            max_tokens: params.max_tokens,
-            seed: params.seed,
-        },
-        finish: match output.finish {
-            understudy_model::Finish::EndOfSequence => Finish::EndOfSequence,
-            understudy_model::Finish::StopString => Finish::StopString,
-            understudy_model::Finish::Length => Finish::Length,
-        },
+        sampling: (&params).into(),
+        finish: output.finish.into(),
         trunk,
     }
 }

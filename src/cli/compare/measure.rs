@@ -20,8 +20,8 @@ use understudy_checkpoints::checkpoint::Checkpoint;
 use understudy_learning::LearnerState;
 use understudy_learning::gold::{QuestionType, worth_by_type};
 use understudy_learning::reward::RewardLearner;
-use understudy_learning::stages::{Finish, Prompt, Question, Rollout, Sampling, TrunkStates, VersionSpan};
-use understudy_model::{Branch, Finish as Ended, Output};
+use understudy_learning::stages::{Prompt, Question, Rollout, Sampling, TrunkStates, VersionSpan};
+use understudy_model::{Branch, Output};
 
 use super::super::live::{self, Plan, Running};
 use super::super::{Failure, simulate};
@@ -34,7 +34,7 @@ use crate::assembly;
 use crate::config::{Config, Generation};
 pub(super) use crate::evaluation::Answers;
 use crate::evaluation::{Estimate, ask};
-use crate::speaker::{Speaker, Which, checkpoints_dir};
+use crate::speaker::{Speaker, Which, checkpoints_dir, sampling};
 
 /// The model and the held-out questions, shared by all runs.
 pub(super) struct Bench {
@@ -263,15 +263,7 @@ async fn watch(
 /// The answers as the reward model reads them.
 fn rollouts(asked: &Answers, generation: &Generation) -> Vec<Rollout> {
     let question = Arc::new(asked.question.clone());
-    let sampling = Sampling {
-        temperature: generation.temperature,
-        top_k: 0,
-        top_p: generation.top_p,
-        min_p: 0.0,
-        repetition_penalty: 1.0,
-        max_tokens: generation.max_tokens,
-        seed: 0,
-    };
+    let sampling = Sampling::from(&sampling(generation, 0));
     let rollout = |(id, output): (usize, &Output)| Rollout {
         id: id as u64,
         group: 0,
@@ -282,11 +274,7 @@ fn rollouts(asked: &Answers, generation: &Generation) -> Vec<Rollout> {
         kept_mass: output.kept_mass.clone(),
         version_spans: vec![VersionSpan { start: 0, version: 0 }],
         sampling: sampling.clone(),
-        finish: match output.finish {
-            Ended::EndOfSequence => Finish::EndOfSequence,
-            Ended::StopString => Finish::StopString,
-            Ended::Length => Finish::Length,
-        },
+        finish: output.finish.into(),
         trunk: TrunkStates::Absent,
     };
     asked.outputs.iter().enumerate().map(rollout).collect()

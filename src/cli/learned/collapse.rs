@@ -1,6 +1,6 @@
 //! `understudy collapse`: whether the reward model has forgotten the difference between types of question.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
@@ -9,7 +9,7 @@ use understudy_learning::reward::collapse::{CollapseReport, Monitor};
 use super::super::{Global, Outcome};
 use super::Learned;
 use super::table::{Table, shown};
-use crate::plot::{Panel, Series, panels};
+use crate::plot::collapse_history;
 
 /// Flags of `collapse`.
 #[derive(Debug, Args)]
@@ -41,7 +41,7 @@ pub(in crate::cli) fn run(global: &Global, flags: &Flags) -> Outcome {
     monitor.restore(learned.part("collapse")?).map_err(anyhow::Error::from)?;
     let history = monitor.history();
     if let Some(path) = &flags.svg {
-        draw(history, path)?;
+        collapse_history(path, history)?;
     }
     if global.json {
         println!("{}", json!({"checkpoint": learned.state, "latest": history.last(), "history": history}));
@@ -125,40 +125,6 @@ fn recent(history: &[CollapseReport]) -> String {
     table.text()
 }
 
-fn draw(history: &[CollapseReport], path: &Path) -> Outcome {
-    let line = |name: &str, value: &dyn Fn(&CollapseReport) -> Option<f64>| {
-        let points = history.iter().filter_map(|report| Some((report.update as f64, value(report)?)));
-        Series { name: name.to_owned(), points: points.collect(), errors: None }
-    };
-    let panel = |title: &str, y_label: &str, series: Vec<Series>| Panel {
-        title: title.to_owned(),
-        x_label: "reward update".to_owned(),
-        y_label: y_label.to_owned(),
-        series,
-    };
-    let figure = [
-        panel(
-            "How collapsed",
-            "W1",
-            vec![
-                line("D_opt: to the optimum, trained", &|report| Some(report.d_opt)),
-                line("D_types: between types, held out", &|report| report.d_types),
-                line("D_want: wanted between types", &|report| report.d_want),
-            ],
-        ),
-        panel(
-            "How useful",
-            "share",
-            vec![
-                line("pairs ordered rightly, trained", &|report| report.train.accuracy),
-                line("pairs ordered rightly, held out", &|report| report.held_out.accuracy),
-                line("saturated rewards, held out", &|report| report.held_out.saturation),
-            ],
-        ),
-    ];
-    Ok(panels(path, "The reward model's collapse monitor", &figure)?)
-}
-
 #[cfg(test)]
 mod tests {
     use understudy_learning::reward::collapse::{Probe, TrainProbe};
@@ -196,7 +162,7 @@ mod tests {
         assert_eq!(recent(&monitor.history()[2..]).lines().count(), 11);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("collapse.svg");
-        draw(monitor.history(), &path).expect("it is drawn");
+        collapse_history(&path, monitor.history()).expect("it is drawn");
         assert!(std::fs::read_to_string(path).unwrap().contains("D_types"));
     }
 }

@@ -4,6 +4,7 @@
 //! would be: an annotator who guesses tells nothing.
 
 use crate::reward::foretell::{Thresholds, level_probabilities};
+use crate::reward::logistic::sigmoid;
 use crate::reward::reliability::Voice;
 use crate::reward::said::Said;
 
@@ -16,10 +17,6 @@ pub(in crate::reward) struct Witness {
     pub(in crate::reward) against: Option<usize>,
     /// Fisher information of the term about that score or difference, ≥ 0.
     pub(in crate::reward) information: f64,
-}
-
-fn sigmoid(x: f64) -> f64 {
-    1.0 / (1.0 + (-x).exp())
 }
 
 /// Σ (dP_k/ds)² / P_k over what could be said, each outcome mixed with its reversal (the list backwards) by η.

@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+use crate::reward::logistic::sigmoid;
+
 /// A utility U of the difference x = r_better − r_worse of two rewards in `[0, 1]`.
 ///
 /// Song, Cai, Lee, Su 2023 (arXiv 2305.17608): on strict orders the shape of U alone fixes the law of the learned
@@ -135,11 +137,6 @@ impl Utility {
 /// log(1 + e^x) without overflow.
 fn softplus(x: f64) -> f64 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
-}
-
-/// 1 / (1 + e^{−x}).
-fn sigmoid(x: f64) -> f64 {
-    1.0 / (1.0 + (-x).exp())
 }
 
 /// P(closed-ended) is kept within these bounds where it sets the dial: outside, lambda would be endless or 0. Whoever

@@ -2,6 +2,8 @@
 //!
 //! Invariant: the prior makes the Newton system positive definite, so there is one mode and it is finite.
 
+use crate::reward::logistic::sigmoid;
+
 /// `better` beat `worse` with `weight` (> 0); a tie is half a win each way.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Win {
@@ -17,7 +19,6 @@ const SETTLED: f64 = 1e-9;
 /// Means and variances of sigmoid(s) for `answers` answers: s at the mode of Π sigmoid(s_better − s_worse)^weight ·
 /// Normal(s; 0, 1) (Bradley and Terry 1952), variance sigmoid'(s)²·(H⁻¹)_kk by the delta method.
 pub(super) fn bradley_terry(answers: usize, wins: &[Win]) -> (Vec<f64>, Vec<f64>) {
-    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
     let mut s = vec![0.0; answers];
     for _ in 0..STEPS {
         let (gradient, hessian) = derivatives(&s, wins);

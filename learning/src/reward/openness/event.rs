@@ -30,12 +30,9 @@ pub(super) enum Said {
 impl Said {
     pub(super) fn of(feedback: &Feedback) -> Option<Self> {
         match &feedback.kind {
-            FeedbackKind::Stars { answer, stars } => {
-                Some(Self::Grade { answer: *answer, value: ((f64::from(*stars) - 1.0) / 4.0).clamp(0.0, 1.0) })
-            }
-            FeedbackKind::Score { answer, value, min, max } => {
-                let value = (value - min) / (max - min);
-                value.is_finite().then(|| Self::Grade { answer: *answer, value: value.clamp(0.0, 1.0) })
+            FeedbackKind::Stars { .. } | FeedbackKind::Score { .. } => {
+                let (answer, value) = feedback.grade().filter(|(_, value)| value.is_finite())?;
+                Some(Self::Grade { answer, value: value.clamp(0.0, 1.0) })
             }
             FeedbackKind::Thumb { answer, up } => Some(Self::Thumb { answer: *answer, up: *up }),
             FeedbackKind::Flag { answer, .. } => Some(Self::Thumb { answer: *answer, up: false }),

@@ -22,8 +22,10 @@ impl Heard {
             }
         };
         match &example.feedback.kind {
-            FeedbackKind::Stars { answer, stars } => side(answer, (f64::from(*stars) - 1.0) / 4.0),
-            FeedbackKind::Score { answer, value, min, max } => side(answer, (value - min) / (max - min)),
+            FeedbackKind::Stars { .. } | FeedbackKind::Score { .. } => {
+                let (answer, position) = example.feedback.grade().expect("stars and scores are grades");
+                side(&answer, position);
+            }
             FeedbackKind::Thumb { answer, up } => side(answer, if *up { 1.0 } else { 0.0 }),
             FeedbackKind::Flag { answer, .. } => side(answer, 0.0),
             FeedbackKind::Pair { better, worse, .. } => judgements.orders.push((*better, *worse)),

@@ -4,6 +4,8 @@
 
 use serde_json::Value;
 
+use crate::reward::logistic::sigmoid;
+
 /// Parameters: logit η, log β, c.
 pub(in crate::reward) const PARAMETERS: usize = 3;
 /// Means of the priors logit η ~ N(2, 2²), log β ~ N(0, 0.5²), c ~ N(0, 1).
@@ -19,11 +21,6 @@ const CURVATURE_RATE: f64 = 0.02;
 
 /// P(somebody who means what they say agrees with gold): the rest is honest disagreement on fine differences.
 const CLEAR: f64 = 0.75;
-
-/// P(X) = 1 / (1 + e^−x).
-pub(super) fn sigmoid(x: f64) -> f64 {
-    1.0 / (1.0 + (-x).exp())
-}
 
 /// What is known of one annotator. All sums fade where the names say recent.
 #[derive(Debug, Clone, PartialEq)]
