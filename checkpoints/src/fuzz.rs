@@ -70,52 +70,22 @@ pub fn segment(scratch: &Path, bytes: &[u8]) {
 }
 
 #[cfg(test)]
+#[path = "../../fuzz/smoke.rs"]
+mod smoke;
+
+#[cfg(test)]
 mod tests {
+    use super::smoke::corpus;
     use super::*;
     use crate::RecordKind;
     use crate::checkpoint::Part;
     use crate::journal::Writer;
     use crate::powercut::Dice;
     use proptest::prelude::*;
-    use std::path::PathBuf;
-
-    fn corpus(target: &str) -> Vec<Vec<u8>> {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
-        let mut paths: Vec<PathBuf> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
-        paths.sort();
-        assert!(!paths.is_empty(), "{target} has no corpus");
-        paths.iter().map(|path| fs::read(path).unwrap()).collect()
-    }
-
-    /// One of the corpus with a few changes of the kinds that find most: bits, numbers at their limits, cuts, repeats.
-    fn mutated(corpus: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
-        let mut bytes = corpus[dice.below(corpus.len())].clone();
-        for _ in 0..=dice.below(4) {
-            if bytes.is_empty() {
-                bytes.push(dice.next() as u8);
-            }
-            let at = dice.below(bytes.len());
-            match dice.below(6) {
-                0 => bytes[at] ^= 1 << dice.below(8),
-                1 => bytes[at] = dice.next() as u8,
-                2 => {
-                    let limits = [0, 1, 0x7f, 0xff, 0x7fff_ffff, u32::MAX, bytes.len() as u32];
-                    let value = limits[dice.below(limits.len())].to_le_bytes();
-                    bytes.iter_mut().skip(at).zip(value).for_each(|(byte, new)| *byte = new);
-                }
-                3 => bytes.truncate(at),
-                4 => bytes.extend_from_within(at..),
-                _ => drop(bytes.drain(at..bytes.len().min(at + 1 + dice.below(8)))),
-            }
-        }
-        bytes
-    }
 
     fn smoke(target: &str, rounds: usize, run: impl Fn(&[u8])) {
-        let corpus = corpus(target);
-        corpus.iter().for_each(|bytes| run(bytes));
         let mut dice = Dice::from_environment(1);
-        (0..rounds).for_each(|_| run(&mutated(&corpus, &mut dice)));
+        super::smoke::smoke(target, rounds, |n| dice.below(n), run);
     }
 
     #[test]

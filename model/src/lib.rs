@@ -5,6 +5,8 @@
 pub mod branch;
 pub mod config;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod generate;
 pub mod heads;
 pub(crate) mod kv_cache;

@@ -106,8 +106,9 @@ fn without_generation_tags(source: &str) -> String {
     let mut rest = source;
     while let Some(start) = rest.find("{%") {
         let (before, tag) = rest.split_at(start);
+        // The end is looked for behind the beginning: `{%}` is both in three characters.
+        let Some(end) = tag[2..].find("%}").map(|end| end + 4) else { break };
         result.push_str(before);
-        let Some(end) = tag.find("%}").map(|end| end + 2) else { break };
         let inner = &tag[2..end - 2];
         let word = inner.trim_start_matches(['-', '+']).trim_end_matches(['-', '+']);
         match word.trim() {
@@ -211,6 +212,8 @@ mod tests {
         let rewritten = without_generation_tags(source);
         assert!(rewritten.contains("{%- if true -%}") && rewritten.contains("{%- endif -%}"), "{rewritten}");
         assert!(rewritten.ends_with("{% endfor %}{% x"), "{rewritten}");
+        assert_eq!(without_generation_tags("a{%}b"), "a{%}b");
+        assert_eq!(without_generation_tags("{{ 1 }}{% if %}b{%"), "{{ 1 }}{% if %}b{%");
         let source = "A{% generation %}{{ messages[0].content }}{% endgeneration %}Z";
         assert_eq!(render(source, &[Message::user("u")]).unwrap(), "AuZ");
     }

@@ -24,13 +24,24 @@ pub(crate) fn read_weights(folder: &Path, config: &ModelConfig) -> Result<Weight
     let mut collector = Collector::new(config, folder.display().to_string());
     for path in weight_files(folder)? {
         let mapping = map(&path)?;
-        for entry in safetensors::entries(&mapping, &path.display().to_string())? {
-            if let Some(name) = names::canonical(config.family, &entry.name) {
-                collector.take(&name, &entry.shape, || entry.tensor())?;
-            }
-        }
+        take_file(&mut collector, config, &mapping, &path.display().to_string())?;
     }
     collector.finish()
+}
+
+/// Hands the tensors in the bytes of one safetensors file to `collector`.
+pub(crate) fn take_file(
+    collector: &mut Collector,
+    config: &ModelConfig,
+    bytes: &[u8],
+    file: &str,
+) -> Result<(), ModelError> {
+    for entry in safetensors::entries(bytes, file)? {
+        if let Some(name) = names::canonical(config.family, &entry.name) {
+            collector.take(&name, &entry.shape, || entry.tensor())?;
+        }
+    }
+    Ok(())
 }
 
 /// The folder's weight files: those that the index names, else the single one.

@@ -7,6 +7,7 @@ mod collect;
 mod defaults;
 mod export;
 mod folder;
+pub(crate) mod fuzzing;
 mod gguf;
 mod map;
 mod names;

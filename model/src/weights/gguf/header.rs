@@ -1,6 +1,7 @@
 //! The header of a GGUF file: metadata and the table of tensors.
 //!
-//! Invariant: after [`Header::parse`] every tensor's data lies inside the file, no two overlap, and names are unique.
+//! Invariant: after [`Header::parse`] every tensor's data lies inside the file, they follow each other without overlap or
+//! gap, and names are unique.
 
 use std::collections::BTreeMap;
 
@@ -127,31 +128,38 @@ impl<'a> Header<'a> {
     }
 
     fn place(mut rows: Vec<Row<'a>>, data: &'a [u8], alignment: u64) -> Result<Vec<TensorInfo<'a>>, String> {
-        rows.sort_by_key(|row| row.offset);
         let mut names = std::collections::BTreeSet::new();
-        let mut free = 0; // offset of the first byte that no earlier tensor owns
-        let mut tensors = Vec::with_capacity(rows.len());
-        for row in rows {
-            let Row { name, shape, format, offset, length } = row;
-            if !names.insert(name) {
+        for Row { name, offset, length, .. } in &rows {
+            if !names.insert(*name) {
                 return Err(format!("the tensor '{name}' stands twice"));
             }
             if !offset.is_multiple_of(alignment) {
                 return Err(format!("the tensor '{name}' begins at {offset}, which is not aligned to {alignment}"));
             }
-            let end = offset.checked_add(length).filter(|end| *end <= data.len() as u64);
-            let end = end.ok_or_else(|| {
-                format!(
+            if offset.checked_add(*length).is_none_or(|end| end > data.len() as u64) {
+                return Err(format!(
                     "the tensor '{name}' of {length} bytes at {offset} does not fit the {} bytes of data: \
                          the file is cut short",
                     data.len()
-                )
-            })?;
+                ));
+            }
+        }
+        rows.sort_by_key(|row| row.offset);
+        let mut free = 0; // offset of the first byte that no earlier tensor owns
+        let mut tensors = Vec::with_capacity(rows.len());
+        for Row { name, shape, format, offset, length } in rows {
             if offset < free {
                 return Err(format!("the tensor '{name}' overlaps the one before it"));
             }
-            free = end;
-            tensors.push(TensorInfo { name, shape, format, data: &data[offset as usize..end as usize] });
+            // Without gaps, a wrong format or size of one tensor cannot go unseen.
+            if offset != free.next_multiple_of(alignment) {
+                return Err(format!("bytes {free} to {offset} of the data, before '{name}', belong to no tensor"));
+            }
+            free = offset + length;
+            tensors.push(TensorInfo { name, shape, format, data: &data[offset as usize..free as usize] });
+        }
+        if data.len() as u64 > free.next_multiple_of(alignment) {
+            return Err(format!("{} bytes follow the last tensor", data.len() as u64 - free));
         }
         Ok(tensors)
     }
@@ -198,9 +206,10 @@ impl<'a> Header<'a> {
     pub(super) fn number(&self, key: &str) -> Result<Option<f64>, ModelError> {
         match self.metadata.get(key) {
             None => Ok(None),
-            Some(Value::Number(value)) => Ok(Some(*value)),
+            // JSON has no word for the others: they would read as absent.
+            Some(Value::Number(value)) if value.is_finite() => Ok(Some(*value)),
             Some(Value::Integer(value)) => Ok(Some(*value as f64)),
-            Some(_) => Err(self.wrong(key, "a number")),
+            Some(_) => Err(self.wrong(key, "a finite number")),
         }
     }
 

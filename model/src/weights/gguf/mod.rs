@@ -43,7 +43,8 @@ pub(crate) fn load_text(path: &Path) -> Result<TextCodec, ModelError> {
     TextCodec::new(vocabulary::text_files(&Header::parse(&mapping, &file)?)?)
 }
 
-fn parse(bytes: &[u8], file: &str) -> Result<LoadedModel, ModelError> {
+/// Everything in the bytes of a file, which errors call `file`.
+pub(crate) fn parse(bytes: &[u8], file: &str) -> Result<LoadedModel, ModelError> {
     let header = Header::parse(bytes, file)?;
     let config = network::config(&header)?;
     // The tokenizer first: it is small, and most likely to be refused.

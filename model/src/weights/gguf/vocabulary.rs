@@ -15,6 +15,11 @@ const UNKNOWN: i64 = 2;
 const CONTROL: i64 = 3;
 const USER_DEFINED: i64 = 4;
 
+/// Longest token, in bytes, whose ways to be put together are looked for; published vocabularies stay below 100.
+const MAX_PIECE: usize = 256;
+/// Most ways to put a token together, on average; published vocabularies have about 2. Each costs memory.
+const MAX_MERGES: usize = 16;
+
 /// Llama 3's splitting, with its digits in groups of up to three.
 const LLAMA3_SPLIT: &str = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 /// Qwen 2's splitting: the same, with digits one by one.
@@ -166,13 +171,21 @@ fn sentence_piece(header: &Header, vocabulary: &Vocabulary) -> Result<Value, Mod
         let reason = format!("it has {} tokens but {} scores", vocabulary.tokens.len(), scores.len());
         return Err(ModelError::malformed(header.file(), reason));
     }
+    let malformed = |reason: String| ModelError::malformed(header.file(), reason);
     let mut merges = Vec::new();
     for (id, token) in vocabulary.tokens.iter().enumerate().filter(|(id, _)| vocabulary.kinds[*id] == 1) {
+        if token.len() > MAX_PIECE {
+            return Err(malformed(format!("token {id} has {} bytes; {MAX_PIECE} is the most", token.len())));
+        }
         for (cut, _) in token.char_indices().skip(1) {
             let (left, right) = token.split_at(cut);
             if let (Some(a), Some(b)) = (vocabulary.ids.get(left), vocabulary.ids.get(right)) {
                 merges.push((id, *a, *b));
             }
+        }
+        if merges.len() > MAX_MERGES * vocabulary.tokens.len() {
+            let reason = format!("its {} tokens can be put together in too many ways", vocabulary.tokens.len());
+            return Err(malformed(reason));
         }
     }
     let score = |id: usize| scores[id];
