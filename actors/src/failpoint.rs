@@ -4,6 +4,7 @@
 //! (the default) costs one comparison a hit. Names are `actor.before` and `actor.after`, around each unit of work.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -88,6 +89,20 @@ impl Failpoints {
     /// The point is reached.
     pub fn hit(&self, point: &str) -> Result<(), Injected> {
         self.reach(point).1
+    }
+
+    /// The point is reached with a message: `point`, and `point(message)`, where a poison message can be made.
+    pub fn hit_for(&self, point: &str, message: impl Display) -> Result<(), Injected> {
+        self.hit(point)?;
+        self.hit_message(point, message)
+    }
+
+    /// The point is reached with one more message: `point(message)` alone.
+    pub fn hit_message(&self, point: &str, message: impl Display) -> Result<(), Injected> {
+        match self.0 {
+            Some(_) => self.hit(&format!("{point}({message})")),
+            None => Ok(()),
+        }
     }
 
     /// The point is reached by code that can wait.

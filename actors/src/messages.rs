@@ -176,6 +176,9 @@ pub enum FeedbackRefusal {
     /// The actor failed with it in hand; send it again under the same id.
     #[error("the rating was lost in a failure of the feedback actor; send it again under the same id")]
     Crashed,
+    /// It made the feedback actor fail twice.
+    #[error("feedback {0:?} failed its check twice and is in quarantine; report the file, and rate otherwise")]
+    Quarantined(String),
     /// The disk is nearly full: nothing more is taken until there is room again.
     #[error("the rating was not taken: {0}, then send it again under the same id")]
     NoSpace(String),
@@ -198,6 +201,7 @@ impl FeedbackRefusal {
             Self::Closed => "closed",
             Self::Expired => "expired",
             Self::Crashed => "crashed",
+            Self::Quarantined(_) => "quarantined",
             Self::NoSpace(_) => "no_space",
             Self::Store(_) => "store",
         }

@@ -18,5 +18,7 @@ pub const PACE_ROOM: &str = "understudy_pace_room";
 pub const ACTOR_RESTARTS: &str = "understudy_actor_restarts_total";
 /// Counter, ends of incarnations. Labels `actor`, `exit` (`finished`, `failed`, `panicked`, `stuck`).
 pub const ACTOR_EXITS: &str = "understudy_actor_exits_total";
+/// Counter, messages that were kept because an actor died with them in hand. Label `actor`.
+pub const QUARANTINED: &str = "understudy_quarantined_total";
 /// Counter, violated invariants. Label `invariant`.
 pub const INVARIANT_VIOLATIONS: &str = "understudy_invariant_violations_total";

@@ -14,12 +14,14 @@ pub mod fuzz;
 pub mod journal;
 #[cfg(test)]
 mod powercut;
+mod quarantine;
 mod record;
 mod space;
 pub mod store;
 
 pub use disk::{Disk, DiskHook, DiskOp, FreeBytes};
 pub use error::{CommitError, Full, StoreError};
+pub use quarantine::{Kept, QuarantineBounds, QuarantineFiles, QuarantinedFile};
 pub use record::{Ack, MAX_KEY_BYTES, MAX_RECORD_BYTES, NewRecord, Record, RecordKind};
 pub use space::free_bytes;
 pub use store::{

@@ -109,6 +109,7 @@ fn not_taken(refusal: FeedbackRefusal) -> Refusal {
         FeedbackRefusal::DifferentQuestions(..) => Refusal::Invalid { field: None, message },
         FeedbackRefusal::NotYours(_) => Refusal::Invalid { field: Some("annotator"), message },
         FeedbackRefusal::Conflict(_) => Refusal::Conflict(message),
+        FeedbackRefusal::Quarantined(_) => Refusal::Invalid { field: None, message },
         FeedbackRefusal::Full => Refusal::Full(message),
         FeedbackRefusal::Closed => Refusal::Closed(message),
         FeedbackRefusal::Expired => Refusal::Expired(message),

@@ -122,6 +122,7 @@ pub const CATALOGUE: &[Metric] = &[
     gauge("understudy_pace_room", "Answers that the staleness gate would still admit"),
     counter("understudy_actor_restarts_total", "New incarnations after the first, by actor"),
     counter("understudy_actor_exits_total", "Ends of incarnations, by actor and exit"),
+    counter("understudy_quarantined_total", "Messages kept because an actor died with them in hand, by actor"),
     counter("understudy_invariant_violations_total", "Violated invariants, by invariant"),
 ];
 

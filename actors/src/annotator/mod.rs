@@ -11,13 +11,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use serde_json::json;
 use tokio::time::Instant;
 
 use crate::failpoint::Failpoints;
 use crate::feedback::FeedbackRequest;
-use crate::link::{AskError, Feed, Port, ask};
+use crate::link::{AskError, Feed, Port, Subscription, ask};
 use crate::locked::locked;
 use crate::messages::{AnsweredQuestion, FeedbackRefusal, LoopEvent};
+use crate::supervision::Held;
 use crate::worker::{Desk, Job, Worker};
 
 pub use metric::*;
@@ -62,10 +64,8 @@ impl RatersClock {
 pub struct AnnotatorJob {
     /// Who rates.
     pub(crate) rater: SharedRater,
-    /// What was not rated before a restart.
-    pub(crate) again: Vec<AnsweredQuestion>,
     /// What there is to rate.
-    pub(crate) answers: Feed<AnsweredQuestion>,
+    pub(crate) outlook: SharedOutlook,
     /// Where ratings go.
     pub(crate) feedback: Port<FeedbackRequest>,
     /// Where gold values go.
@@ -79,14 +79,33 @@ pub struct AnnotatorJob {
 /// One person's rating of the answers to one question.
 type Planned = (usize, AnsweredQuestion);
 
+/// What there is to rate, and what will be. It outlives incarnations, each of which holds it as long as it lives: so a
+/// failure makes nobody forget what they meant to say.
+#[derive(Clone)]
+pub(crate) struct SharedOutlook(Arc<tokio::sync::Mutex<Outlook>>);
+
+struct Outlook {
+    /// What was not rated before a restart of the program.
+    again: Vec<AnsweredQuestion>,
+    answers: Subscription<AnsweredQuestion>,
+    schedule: Schedule<Planned>,
+}
+
+impl SharedOutlook {
+    /// Answers from now on, after those that were not rated before.
+    pub(crate) fn new(again: Vec<AnsweredQuestion>, answers: Subscription<AnsweredQuestion>) -> Self {
+        Self(Arc::new(tokio::sync::Mutex::new(Outlook { again, answers, schedule: Schedule::new(MOST_PLANNED) })))
+    }
+}
+
 impl Job for AnnotatorJob {
     type State = ();
 
-    async fn run(mut self, desk: Desk<()>) -> Result<(), String> {
-        let mut answers = self.answers.subscribe();
-        let mut schedule = Schedule::new(MOST_PLANNED);
-        for answered in std::mem::take(&mut self.again) {
-            self.see(answered, &mut schedule);
+    async fn run(self, desk: Desk<()>) -> Result<(), String> {
+        let outlook = self.outlook.clone();
+        let Outlook { again, answers, schedule } = &mut *outlook.0.lock().await;
+        for answered in std::mem::take(again) {
+            self.see(answered, schedule);
         }
         loop {
             let due = schedule.next();
@@ -95,11 +114,14 @@ impl Job for AnnotatorJob {
                 biased;
                 () = desk.lifeline.cancel().cancelled() => return Err("told to end".to_owned()),
                 answered = answers.next() => match answered {
-                    Some(answered) => self.see(answered, &mut schedule),
+                    Some(answered) => self.see(answered, schedule),
                     None => return Ok(()),
                 },
-                () = wait, if due.is_some() => while let Some((who, answered)) = schedule.pop(Instant::now()) {
-                    if !self.rate(&desk, who, &answered).await? {
+                () = wait, if due.is_some() => while let Some((who, answered)) = schedule.due(Instant::now()).cloned() {
+                    let rated = self.rate_in_hand(&desk, who, &answered).await?;
+                    // Only now: what an incarnation dies of the next one tries once more.
+                    schedule.take_first();
+                    if !rated {
                         schedule.plan(Instant::now() + TRY_AGAIN, (who, answered));
                     }
                 },
@@ -124,9 +146,28 @@ impl AnnotatorJob {
         metrics::gauge!(GIVEN_UP).set(schedule.dropped() as f64);
     }
 
+    /// The same with the question in hand; one that fails again and again is passed over.
+    async fn rate_in_hand(&self, desk: &Desk<()>, who: usize, answered: &AnsweredQuestion) -> Result<bool, String> {
+        let group = answered.answers.first().map_or(0, |answer| answer.group);
+        let key = format!("rate/{who}/{group}");
+        let quarantine = desk.lifeline.quarantine();
+        if quarantine.is_lost(&key) {
+            return Ok(true);
+        }
+        let ids: Vec<_> = answered.answers.iter().map(|answer| answer.id).collect();
+        let content = json!({"who": who, "question": answered.question, "answers": ids});
+        let label = format!("answers {group} and following, to be rated by {who}");
+        let _hand = desk.lifeline.hold(Held::new(label).saying(&content).called(key.clone()));
+        let rated = self.rate(desk, who, answered).await;
+        let rated = desk.lifeline.judge(rated)?;
+        quarantine.acquit(&key);
+        Ok(rated)
+    }
+
     /// Says what `who` thinks; `false` when it should be tried again.
     async fn rate(&self, desk: &Desk<()>, who: usize, answered: &AnsweredQuestion) -> Result<bool, String> {
-        self.failpoints.hit("annotator.before").map_err(|error| error.to_string())?;
+        let group = answered.answers.first().map_or(0, |answer| answer.group);
+        self.failpoints.hit_for("annotator.before", group).map_err(|error| error.to_string())?;
         let feedback = {
             let _unit = desk.lifeline.begin("rating");
             locked(&self.rater).rate(who, answered, self.clock.now_ms())

@@ -36,12 +36,14 @@ impl<T> Schedule<T> {
         self.due.first_key_value().map(|((when, _), _)| *when)
     }
 
-    /// The next thing, if it is due by `now`.
-    pub(crate) fn pop(&mut self, now: Instant) -> Option<T> {
-        if self.next()? > now {
-            return None;
-        }
+    /// Strikes the next thing off, due or not.
+    pub(crate) fn take_first(&mut self) -> Option<T> {
         self.due.pop_first().map(|(_, what)| what)
+    }
+
+    /// The next thing, if it is due by `now`; it stays planned.
+    pub(crate) fn due(&self, now: Instant) -> Option<&T> {
+        self.due.first_key_value().filter(|((when, _), _)| *when <= now).map(|(_, what)| what)
     }
 
     /// Things given up because too many were planned.
@@ -63,8 +65,9 @@ mod tests {
         for (seconds, name) in [(5, 'd'), (1, 'a'), (2, 'b'), (2, 'c')] {
             schedule.plan(at(seconds), name);
         }
-        assert_eq!((schedule.dropped(), schedule.pop(now)), (1, None));
-        let all: String = std::iter::from_fn(|| schedule.pop(at(9))).collect();
+        assert_eq!((schedule.dropped(), schedule.due(now)), (1, None));
+        assert_eq!(schedule.due(at(1)), Some(&'a'));
+        let all: String = std::iter::from_fn(|| schedule.take_first()).collect();
         assert_eq!(all, "abc");
     }
 }

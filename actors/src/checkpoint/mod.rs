@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use serde_json::json;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use understudy_checkpoints::checkpoint::{Retention, commit, prune};
@@ -23,6 +24,7 @@ use crate::messages::LoopEvent;
 use crate::policy::AnswerIds;
 use crate::ppo::{PpoActor, PpoState};
 use crate::reward::{RewardActor, RewardState};
+use crate::supervision::Held;
 use crate::worker::{Desk, Job, Worker};
 
 pub(crate) use anchors::CheckpointAnchors;
@@ -129,6 +131,8 @@ impl CheckpointJob {
             state.map_err(|error| format!("the state of reward: {error}"))?
         };
         let (ppo, reward) = tokio::try_join!(ppo, reward)?;
+        let about = json!({"policy_version": ppo.version, "reward_version": reward.version, "updates": ppo.updates});
+        let _hand = desk.lifeline.hold(Held::new(format!("checkpoint of policy {}", ppo.version)).saying(&about));
         let unit = desk.lifeline.begin("commit");
         self.failpoints.hit("checkpoint.before").map_err(|error| error.to_string())?;
         let saved = Saved::new(ppo, reward, self.ids.next()).map_err(|error| error.to_string())?;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
-use understudy_checkpoints::{Store, StoreHandle};
+use understudy_checkpoints::{Disk, QuarantineFiles, Store, StoreHandle};
 use understudy_learning::ppo::PpoLearner;
 use understudy_learning::reward::RewardLearner;
 
@@ -17,7 +17,7 @@ use super::handle::DaemonHandle;
 use super::parts::{BaseModel, DaemonParts};
 use super::resume::{Found, look};
 use super::{ResumeReport, StartError};
-use crate::annotator::{AnnotatorActor, AnnotatorJob, Rater, RatersClock, SharedRater};
+use crate::annotator::{AnnotatorActor, AnnotatorJob, Rater, RatersClock, SharedOutlook, SharedRater};
 use crate::answers::Answers;
 use crate::bus::Bus;
 use crate::cancel::Cancel;
@@ -32,7 +32,7 @@ use crate::ppo::{PpoActor, PpoJob, Versions};
 use crate::reward::{Judge, Mind, MindParts, RewardActor, RewardJob, RewardView, Wording};
 use crate::seams::{Alone, LocalEngine, LocalPublisher, StoreLog, WeightPublisher};
 use crate::source::{QuestionSource, SharedSource, SourceActor, SourceJob};
-use crate::supervision::{Supervised, Supervision};
+use crate::supervision::{Lifeline, Quarantine, Supervised, Supervision};
 use crate::worker::Worker;
 
 /// What all factories share.
@@ -47,6 +47,7 @@ struct Shared {
     ids: AnswerIds,
     invariants: Invariants,
     failpoints: Failpoints,
+    quarantine: Quarantine,
 }
 
 /// A running loop: the owner of its threads and its store.
@@ -83,6 +84,7 @@ impl Daemon {
         config.validate()?;
         let DaemonParts { model, store, checkpoints, sources, rater, judge, failpoints } = parts;
         let Found { report, unrated } = look(&store.handle(), &checkpoints, config.unrated_again)?;
+        let quarantined = store.handle().dir().join("quarantine");
         let bus = Bus::new(config.capacities, config.ppo.batch_size, config.ppo.max_staleness);
         let shared = Shared {
             answers: Answers::new(store.handle(), config.answers_in_memory),
@@ -94,6 +96,7 @@ impl Daemon {
             model,
             checkpoints,
             failpoints,
+            quarantine: Quarantine::open(QuarantineFiles::new(&quarantined, Disk::real(), Default::default())),
         };
         let mut places = Vec::new();
         let mut place = |name| -> Result<Place, StartError> {
@@ -163,11 +166,12 @@ impl Shared {
         let config = &self.config;
         let events = self.bus.events.clone();
         let told = move |crash: &crate::supervision::Crash| {
-            let what = format!("{}; in hand: {:?}", crash.exit, crash.in_hand);
+            let in_hand: Vec<&str> = crash.in_hand.iter().map(|held| held.label.as_str()).collect();
+            let what = format!("{}; in hand: {in_hand:?}", crash.exit);
             events.publish(crate::messages::LoopEvent::Trouble { actor: crash.actor, what });
         };
         let supervision = Supervision::new(name).policy(config.restart).place(place).budget(config.unit_budget);
-        supervision.seed(config.seed).on_crash(told)
+        supervision.seed(config.seed).quarantine(self.quarantine.clone()).on_crash(told)
     }
 
     async fn start_ppo(&self, place: Place) -> Result<(Supervised, Control<PpoActor>, Cancel), StartError> {
@@ -329,8 +333,9 @@ impl Shared {
 
     async fn start_policy(&self, place: Place) -> Result<Supervised, StartError> {
         let shared = self.clone();
-        let build = move |lifeline| -> Result<PolicyActor, StartError> {
+        let build = move |lifeline: Lifeline| -> Result<PolicyActor, StartError> {
             let Shared { config, bus, .. } = &shared;
+            let in_hand = lifeline.in_hand().clone();
             let outlets = Outlets {
                 rollouts: bus.rollouts.clone(),
                 answers: bus.answers.clone(),
@@ -346,7 +351,7 @@ impl Shared {
                 chats: bus.chats.inlet(),
                 prompts: bus.prompts.inlet(),
                 snapshots: bus.snapshots.clone(),
-                serving: Serving::new(engine, shared.ids.clone(), slots, journal, outlets),
+                serving: Serving::new(engine, shared.ids.clone(), slots, journal, outlets).holding(in_hand),
                 failpoints: shared.failpoints.clone(),
             };
             Ok(Worker::new(job, lifeline))
@@ -368,12 +373,11 @@ impl Shared {
         unrated: Vec<crate::messages::AnsweredQuestion>,
     ) -> Result<Supervised, StartError> {
         let (shared, rater) = (self.clone(), SharedRater::new(Mutex::new(rater)));
-        let unrated = Arc::new(Mutex::new(Some(unrated)));
+        let outlook = SharedOutlook::new(unrated, self.bus.answers.subscribe());
         let build = move |lifeline| -> Result<AnnotatorActor, StartError> {
             let job = AnnotatorJob {
                 rater: rater.clone(),
-                again: crate::locked::locked(&unrated).take().unwrap_or_default(),
-                answers: shared.bus.answers.clone(),
+                outlook: outlook.clone(),
                 feedback: shared.bus.feedback.clone(),
                 events: shared.bus.events.clone(),
                 clock,

@@ -21,6 +21,7 @@ use crate::failpoint::Failpoints;
 use crate::link::{Ask, Envelope, Feed, Inlet, Port, Reply};
 use crate::messages::{FeedbackAck, FeedbackRefusal, LoopEvent};
 use crate::seams::{DurableFeedback, FeedbackLog, LogError};
+use crate::supervision::Held;
 use crate::worker::{Desk, Job, Worker};
 
 pub use metric::*;
@@ -29,7 +30,10 @@ pub use metric::*;
 pub type FeedbackActor = Worker<FeedbackJob>;
 
 /// One event and where its acknowledgement goes.
-pub type FeedbackRequest = Envelope<Ask<Feedback, Result<FeedbackAck, FeedbackRefusal>>>;
+pub type FeedbackRequest = Envelope<Request>;
+
+/// The same without its deadline.
+type Request = Ask<Feedback, Result<FeedbackAck, FeedbackRefusal>>;
 
 /// Events read from the journal at once.
 const PAGE: usize = 64;
@@ -124,11 +128,8 @@ impl FeedbackJob {
             };
             let Some(request) = request else { break };
             if let Some(request) = request.accept() {
-                let _hand = desk.lifeline.hold(format!("feedback {}", request.value.value.id));
                 let _unit = desk.lifeline.begin("feedback");
-                self.failpoints.hit("feedback.before").map_err(|error| error.to_string())?;
-                self.take(request.value);
-                self.failpoints.hit("feedback.after").map_err(|error| error.to_string())?;
+                self.take_in_hand(desk, request.value)?;
             }
             tokio::task::yield_now().await;
         }
@@ -137,7 +138,27 @@ impl FeedbackJob {
         Ok(())
     }
 
-    fn take(&self, request: Ask<Feedback, Result<FeedbackAck, FeedbackRefusal>>) {
+    fn take_in_hand(&self, desk: &Desk<()>, request: Request) -> Result<(), String> {
+        let id = &request.value.id;
+        let key = format!("take/{id}");
+        let quarantine = desk.lifeline.quarantine();
+        if quarantine.is_lost(&key) {
+            let refusal = FeedbackRefusal::Quarantined(id.clone());
+            refuse(request.reply, refusal);
+            return Ok(());
+        }
+        let held = Held::new(format!("feedback {id}")).saying(&request.value).called(key.clone());
+        let _hand = desk.lifeline.hold(held);
+        let outcome = self.failpoints.hit_for("feedback.before", id).and_then(|()| {
+            self.take(request);
+            self.failpoints.hit("feedback.after")
+        });
+        desk.lifeline.judge(outcome).map_err(|error| error.to_string())?;
+        quarantine.acquit(&key);
+        Ok(())
+    }
+
+    fn take(&self, request: Request) {
         let Ask { value: feedback, reply } = request;
         if let Err(refusal) = self.known(&feedback).and_then(|known| match known {
             true => Ok(()),

@@ -11,6 +11,7 @@ use understudy_learning::stages::{AnswerId, Prompt, Rollout, Sampling};
 use super::metric;
 use crate::messages::{Asker, ChatError, PromptRequest, TokenEvent};
 use crate::seams::GeneratedAnswer;
+use crate::supervision::Hold;
 
 /// A request under way. Its id at the engine is the id of its first answer.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ struct Open {
     running: usize,
     /// By sample; `None` until it is durable.
     durable: Vec<Option<Rollout>>,
+    /// Keeps it in the actor's hand.
+    _hand: Hold,
 }
 
 impl Open {
@@ -57,7 +60,7 @@ pub(crate) struct Book {
 
 impl Book {
     /// Enters a request whose answers are named from `first` on.
-    pub(crate) fn enter(&mut self, first: AnswerId, request: PromptRequest, deadline: Instant) {
+    pub(crate) fn enter(&mut self, first: AnswerId, request: PromptRequest, deadline: Instant, hand: Hold) {
         let PromptRequest { prompt, samples, sampling, asker, .. } = request;
         let durable = (0..samples).map(|_| None).collect();
         self.open.insert(
@@ -71,6 +74,7 @@ impl Book {
                 shown: false,
                 running: samples,
                 durable,
+                _hand: hand,
             },
         );
     }

@@ -110,6 +110,11 @@ impl PolicyJob {
 
     fn step(&mut self, desk: &Desk<()>) -> Result<(), String> {
         let _unit = desk.lifeline.begin("decode step");
+        let outcome = self.guarded_step();
+        desk.lifeline.judge(outcome)
+    }
+
+    fn guarded_step(&mut self) -> Result<(), String> {
         self.failpoints.hit("policy.before").map_err(|error| error.to_string())?;
         self.serving.unit().map_err(|error| error.to_string())?;
         self.serving.settle().map_err(|error| error.to_string())?;

@@ -6,9 +6,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use serde_json::json;
 use tokio::time::Instant;
 use understudy_checkpoints::{Ack, CommitError};
-use understudy_learning::stages::{PolicyVersion, Rollout, TrunkStates};
+use understudy_learning::stages::{AnswerId, PolicyVersion, Rollout, TrunkStates};
 use understudy_model::ModelError;
 
 use super::book::{AnsweredGroup, Book};
@@ -19,6 +20,7 @@ use crate::answers::Answers;
 use crate::link::{Envelope, Feed, OfferError, Pace, Port};
 use crate::messages::{AnsweredQuestion, Asker, ChatError, LoopEvent, PromptRequest, RolloutGroup, TokenEvent};
 use crate::seams::{EngineRefusal, GenerateRequest, Generated, RolloutEngine};
+use crate::supervision::{Held, InHand};
 
 /// Why the policy cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +65,7 @@ pub(crate) struct Serving<E> {
     outlets: Outlets,
     /// A version whose first token is still to come, and when it was published.
     fresh: Option<(PolicyVersion, Instant)>,
+    in_hand: InHand,
 }
 
 impl<E: RolloutEngine> Serving<E> {
@@ -76,7 +79,13 @@ impl<E: RolloutEngine> Serving<E> {
     ) -> Self {
         let kept_for_chat = kept_for_chat.min(slots.saturating_sub(1));
         let (book, unsent) = (Book::default(), VecDeque::new());
-        Self { engine, ids, slots, kept_for_chat, book, running: 0, journal, unsent, outlets, fresh: None }
+        let (running, fresh, in_hand) = Default::default();
+        Self { engine, ids, slots, kept_for_chat, book, running, journal, unsent, outlets, fresh, in_hand }
+    }
+
+    /// The same, where the requests under way are held in this hand.
+    pub(crate) fn holding(self, in_hand: InHand) -> Self {
+        Self { in_hand, ..self }
     }
 
     /// Whether a request of this kind would be begun now. A request larger than the room left is begun all the same, and
@@ -113,7 +122,8 @@ impl<E: RolloutEngine> Serving<E> {
         match self.engine.submit(work) {
             Ok(()) => {
                 self.running += request.samples;
-                self.book.enter(first, request, deadline);
+                let hand = self.in_hand.hold(described(first, &request));
+                self.book.enter(first, request, deadline, hand);
             }
             Err(EngineRefusal::Full) => refuse(request.asker, ChatError::Full),
             Err(EngineRefusal::Invalid(why)) => refuse(request.asker, ChatError::Invalid(why)),
@@ -255,6 +265,14 @@ impl<E: RolloutEngine> Serving<E> {
     pub(crate) fn has_unoffered(&self) -> bool {
         self.journal.has_unoffered()
     }
+}
+
+/// A request as a quarantine keeps it.
+fn described(first: AnswerId, request: &PromptRequest) -> Held {
+    let PromptRequest { prompt, samples, sampling, stop, asker } = request;
+    let chat = matches!(asker, Asker::Chat(_));
+    let content = json!({"prompt": prompt, "samples": samples, "sampling": sampling, "stop": stop, "chat": chat});
+    Held::new(format!("the question of answers {first} and following")).saying(&content)
 }
 
 fn answered(rollout: &Rollout, chat: bool) -> LoopEvent {

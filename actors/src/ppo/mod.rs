@@ -23,6 +23,7 @@ use crate::invariant::{InvariantId, Invariants};
 use crate::link::{Feed, Inlet, Pace, Port, Ticket};
 use crate::messages::{LoopEvent, ScoredGroup};
 use crate::seams::{TrainGroup, WeightPublisher};
+use crate::supervision::{Held, Hold};
 use crate::worker::{Desk, Job, Worker};
 
 use batch::Batcher;
@@ -84,6 +85,8 @@ struct Working {
     update: Update,
     tickets: Vec<Ticket>,
     began: Instant,
+    /// Keep the groups in the actor's hand.
+    _hands: Vec<Hold>,
 }
 
 impl Job for PpoJob {
@@ -120,7 +123,7 @@ impl Job for PpoJob {
             if !desk.is_paused()
                 && let Some(batch) = batcher.take()
             {
-                working = Some(self.begin(batch)?);
+                working = Some(self.begin(&desk, batch)?);
                 continue;
             }
             if !open && (desk.is_paused() || !batcher.is_ready()) {
@@ -163,7 +166,13 @@ impl PpoJob {
         self.versions.published(self.learner.version())
     }
 
-    fn begin(&mut self, groups: Vec<ScoredGroup>) -> Result<Working, String> {
+    fn begin(&mut self, desk: &Desk<PpoState>, groups: Vec<ScoredGroup>) -> Result<Working, String> {
+        let hands = groups.iter().map(|group| desk.lifeline.hold(described(group))).collect();
+        let begun = self.begin_in_hand(groups);
+        Ok(Working { _hands: hands, ..desk.lifeline.judge(begun)? })
+    }
+
+    fn begin_in_hand(&mut self, groups: Vec<ScoredGroup>) -> Result<Working, String> {
         self.group.barrier().map_err(|error| error.to_string())?;
         let (mut batch, mut tickets) = (Vec::new(), Vec::new());
         for group in groups {
@@ -175,11 +184,19 @@ impl PpoJob {
         }
         let began = Instant::now();
         let update = self.learner.begin_update(batch).map_err(|error| error.to_string())?;
-        Ok(Working { update, tickets, began })
+        Ok(Working { update, tickets, began, _hands: Vec::new() })
     }
 
     fn unit(&mut self, desk: &Desk<PpoState>, work: &mut Working) -> Result<Option<PpoReport>, LearningError> {
         let _unit = desk.lifeline.begin("micro-batch");
+        match self.unit_in_hand(work) {
+            // Not a failure of the actor: it gives the batch up and goes on.
+            Err(error @ LearningError::NonFinite { .. }) => Err(error),
+            outcome => desk.lifeline.judge(outcome),
+        }
+    }
+
+    fn unit_in_hand(&mut self, work: &mut Working) -> Result<Option<PpoReport>, LearningError> {
         let injected = |error: crate::failpoint::Injected| LearningError::input("fail point", error.to_string());
         self.failpoints.hit("ppo.before").map_err(injected)?;
         let progress = self.learner.next_unit(&mut work.update)?;
@@ -235,4 +252,10 @@ impl PpoJob {
         metrics::counter!(ROLLBACKS, "reason" => reason).increment(1);
         self.events.publish(LoopEvent::PolicyRollback { version, weights_of, reason, why });
     }
+}
+
+/// A group as a quarantine keeps it.
+fn described(group: &ScoredGroup) -> Held {
+    let first = group.rollouts.first().map_or(0, |scored| scored.rollout.group);
+    Held::new(format!("scored answers {first} and following")).saying(&group.rollouts)
 }

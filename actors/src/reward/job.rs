@@ -11,8 +11,9 @@ use futures_util::StreamExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::custody::Custody;
 use super::journal::{Reader, Retractions};
-use super::mind::{Alarms, Learned, Mind};
+use super::mind::{Alarms, Chosen, Learned, Mind};
 use super::rebuild::{Anchors, Rebuild, Step};
 use super::saved::Recall;
 use super::watch::{show_collapse, show_figures};
@@ -25,6 +26,7 @@ use crate::failpoint::Failpoints;
 use crate::link::{Feed, Inlet, OfferError, Port};
 use crate::messages::{LoopEvent, RolloutGroup, ScoredGroup};
 use crate::seams::{DurableFeedback, FeedbackLog};
+use crate::supervision::Held;
 use crate::worker::{Desk, Job};
 
 /// How often a full port is tried again while nothing else is to do.
@@ -65,7 +67,8 @@ impl Job for RewardJob {
         let behind = Some(Reader::after(self.mind.up_to()));
         let (retractions, rebuild) = (Retractions::default(), None);
         let (arrived, alarms) = (BTreeMap::new(), self.mind.alarms());
-        Hearing { job: self, desk, retractions, behind, rebuild, arrived, alarms }.run().await
+        let custody = Custody::serving(desk.lifeline.clone());
+        Hearing { job: self, desk, custody, retractions, behind, rebuild, arrived, alarms }.run().await
     }
 }
 
@@ -73,6 +76,8 @@ impl Job for RewardJob {
 struct Hearing {
     job: RewardJob,
     desk: Desk<RewardState>,
+    /// What it works on.
+    custody: Custody,
     /// What was taken back.
     retractions: Retractions,
     /// The journal, while it holds events that were not heard; the port repeats the last of them.
@@ -164,6 +169,11 @@ impl Hearing {
                 tokio::task::yield_now().await;
             }
         }
+        for seq in self.custody.lost() {
+            self.retractions.leave_out(seq);
+            self.job.mind.leave_out(seq);
+        }
+        self.job.mind.suspect(self.custody.suspects());
         // What the restored model should not have heard.
         let spoiling = self.retractions.spoiling(self.job.mind.clean_up_to(), self.job.mind.up_to());
         spoiling.iter().for_each(|retraction| self.job.mind.take_back(retraction));
@@ -223,10 +233,17 @@ impl Hearing {
     }
 
     fn hear(&mut self, event: DurableFeedback) -> Result<bool, String> {
-        let _hand = self.desk.lifeline.hold(format!("feedback {} (journal {})", event.feedback.id, event.seq));
         let _unit = self.desk.lifeline.begin("foretell");
+        let (custody, seq, said) = (self.custody.clone(), event.seq, event.feedback.clone());
+        custody.hear(seq, &said, || self.hear_in_hand(event))
+    }
+
+    fn hear_in_hand(&mut self, event: DurableFeedback) -> Result<bool, String> {
         let job = &mut self.job;
-        job.failpoints.hit("reward.before").map_err(|error| error.to_string())?;
+        if !self.retractions.leaves_out(event.seq) {
+            let id = &event.feedback.id;
+            job.failpoints.hit_for("reward.before", id).map_err(|error| error.to_string())?;
+        }
         let retraction = self.retractions.note(&event, job.log.as_ref()).map_err(|error| error.to_string())?;
         let (seq, taken_back) = (event.seq, self.retractions.holds(&event));
         let arrived = Instant::now();
@@ -252,7 +269,7 @@ impl Hearing {
         let job = &mut self.job;
         self.rebuild = None; // its memory is free before the next one takes some
         job.mind.make_room();
-        let rebuild = Rebuild::begin(&job.mind, job.anchors.as_ref(), &self.retractions);
+        let rebuild = Rebuild::begin(&job.mind, job.anchors.as_ref(), &self.retractions, self.custody.rebuilding());
         self.rebuild = Some(rebuild.map_err(|error| error.to_string())?);
         metrics::gauge!(REBUILDING).set(1.0);
         Ok(())
@@ -262,7 +279,7 @@ impl Hearing {
         let Some(rebuild) = &mut self.rebuild else { return Ok(false) };
         let _unit = self.desk.lifeline.begin("learn anew");
         let job = &mut self.job;
-        let step = rebuild.step(job.mind.up_to(), job.log.as_ref(), &self.retractions);
+        let step = rebuild.step(job.mind.up_to(), job.log.as_ref(), &mut self.retractions);
         if step.map_err(|error| error.to_string())? == Step::Worked {
             return Ok(true);
         }
@@ -283,12 +300,12 @@ impl Hearing {
     /// places at the pace are given back, so that answers are still given and rated.
     fn score(&mut self, group: RolloutGroup) -> Result<Option<ScoredGroup>, String> {
         let first = group.rollouts.first().map_or(0, |rollout| rollout.group);
-        let _hand = self.desk.lifeline.hold(format!("answers {first} and following"));
+        let label = format!("answers {first} and following");
+        let _hand = self.desk.lifeline.hold(Held::new(label).saying(&group.rollouts));
         let _unit = self.desk.lifeline.begin("score");
-        let job = &mut self.job;
-        job.failpoints.hit("score.before").map_err(|error| error.to_string())?;
-        let scored = job.mind.score(group).map_err(|error| error.to_string())?;
-        job.failpoints.hit("score.after").map_err(|error| error.to_string())?;
+        let scored = self.score_in_hand(first, group);
+        let scored = self.desk.lifeline.judge(scored)?;
+        let job = &self.job;
         let mean_score = scored.rollouts.iter().map(|one| one.score).sum::<f64>() / scored.rollouts.len().max(1) as f64;
         metrics::counter!(SCORED).increment(scored.rollouts.len() as u64);
         job.events.publish(LoopEvent::Scored { group: first, mean_score, version: job.mind.version() });
@@ -299,13 +316,24 @@ impl Hearing {
         Ok(Some(scored))
     }
 
+    fn score_in_hand(&mut self, first: u64, group: RolloutGroup) -> Result<ScoredGroup, String> {
+        let job = &mut self.job;
+        job.failpoints.hit_for("score.before", first).map_err(|error| error.to_string())?;
+        let scored = job.mind.score(group).map_err(|error| error.to_string())?;
+        job.failpoints.hit_for("score.after", first).map_err(|error| error.to_string())?;
+        Ok(scored)
+    }
+
     fn learn(&mut self) -> Result<(), String> {
         let _unit = self.desk.lifeline.begin("reward minibatch");
         let began = Instant::now();
-        self.job.failpoints.hit("learn.before").map_err(|error| error.to_string())?;
-        let learned = self.job.mind.learn().map_err(|error| error.to_string())?;
-        self.job.failpoints.hit("learn.after").map_err(|error| error.to_string())?;
-        let Some(Learned { report, fresh }) = learned else { return Ok(()) };
+        let Some(chosen) = self.job.mind.choose() else { return Ok(()) };
+        let custody = self.custody.clone();
+        let (Learned { report, fresh }, guilty) = custody.learn(chosen, |chosen| self.learn_in_hand(chosen))?;
+        if let Some(seq) = guilty {
+            self.job.mind.leave_out(seq);
+            self.retractions.leave_out(seq);
+        }
         for arrived in fresh.iter().filter_map(|seq| self.arrived.remove(seq)) {
             metrics::histogram!(HEARD_TO_LEARNED).record(arrived.elapsed().as_secs_f64());
         }
@@ -324,6 +352,18 @@ impl Hearing {
             seconds,
         });
         Ok(())
+    }
+
+    fn learn_in_hand(&mut self, chosen: Chosen) -> Result<Learned, String> {
+        let job = &mut self.job;
+        let ids: Vec<String> = chosen.batch.iter().map(|example| example.feedback.id.clone()).collect();
+        job.failpoints.hit("learn.before").map_err(|error| error.to_string())?;
+        for id in &ids {
+            job.failpoints.hit_message("learn.before", id).map_err(|error| error.to_string())?;
+        }
+        let learned = job.mind.learn_from(chosen).map_err(|error| error.to_string())?;
+        job.failpoints.hit("learn.after").map_err(|error| error.to_string())?;
+        Ok(learned)
     }
 
     fn show(&self) {

@@ -3,7 +3,7 @@
 //! Invariant: a reader gives each event once, in journal order; an event counts as taken back from the moment its
 //! retraction was read, whichever of the two a reader meets first.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use understudy_learning::stages::FeedbackKind;
 
@@ -47,10 +47,12 @@ pub(crate) struct Retraction {
     pub(crate) at: u64,
 }
 
-/// What was taken back, by the id of the event. As large as the number of retractions in the journal.
+/// What was taken back, by the id of the event, and what is left out for other reasons. As large as the number of
+/// retractions in the journal.
 #[derive(Debug, Default)]
 pub(super) struct Retractions {
     by_id: BTreeMap<String, Retraction>,
+    left_out: BTreeSet<u64>,
 }
 
 impl Retractions {
@@ -76,9 +78,19 @@ impl Retractions {
         Ok(Some(retraction))
     }
 
-    /// Whether the event was taken back.
+    /// The event is not to be learned from, though nobody took it back.
+    pub(super) fn leave_out(&mut self, seq: u64) {
+        self.left_out.insert(seq);
+    }
+
+    /// Whether the event is left out though nobody took it back.
+    pub(super) fn leaves_out(&self, seq: u64) -> bool {
+        self.left_out.contains(&seq)
+    }
+
+    /// Whether the event was taken back, or is left out.
     pub(super) fn holds(&self, event: &DurableFeedback) -> bool {
-        self.by_id.contains_key(&event.feedback.id)
+        self.by_id.contains_key(&event.feedback.id) || self.leaves_out(event.seq)
     }
 
     /// The retractions after `clean_up_to` of events up to `up_to`: a state that heard up to the latter and left out what

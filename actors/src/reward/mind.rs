@@ -3,7 +3,7 @@
 //! Invariant: every event is foretold before it is learned from, and heard once, in journal order; the sequence up to
 //! which events were heard is part of the saved state, so a restart hears exactly the rest.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use understudy_learning::LearningError;
@@ -81,6 +81,17 @@ pub(crate) struct Learned {
     pub(crate) fresh: Vec<u64>,
 }
 
+/// A minibatch to be learned from.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    /// Its events.
+    pub(crate) batch: Vec<RewardExample>,
+    /// The new ones among them.
+    pub(crate) fresh: Vec<u64>,
+    /// The event that is alone in it because it is suspected of making learning fail.
+    pub(crate) proof: Option<u64>,
+}
+
 /// The reward model, what it heard and what it still owes.
 pub(crate) struct Mind {
     pub(super) parts: MindParts,
@@ -98,6 +109,8 @@ pub(crate) struct Mind {
     rebuilding: bool,
     /// Events that no minibatch has held yet.
     pub(super) fresh: VecDeque<u64>,
+    /// Events that are to be learned from alone before they stand among others again.
+    suspects: BTreeSet<u64>,
     pub(super) owed: f64,
     pub(super) up_to: u64,
     /// Where an event was heard that has been taken back since: retractions up to here were left out.
@@ -132,6 +145,7 @@ impl Mind {
             base: 0,
             rebuilding: false,
             fresh: VecDeque::new(),
+            suspects: BTreeSet::new(),
             owed: 0.0,
             up_to: 0,
             dirty: None,
@@ -317,18 +331,50 @@ impl Mind {
         !self.fresh.is_empty()
     }
 
-    /// Learns one minibatch, the oldest new events first in it. One short unit; `None` when nothing can be learned.
+    /// These events are to be learned from alone before they stand among others again.
+    pub(super) fn suspect(&mut self, events: BTreeSet<u64>) {
+        self.suspects = events;
+    }
+
+    /// The event is not learned from (any more); what it taught stays.
+    pub(super) fn leave_out(&mut self, seq: u64) {
+        self.replay.remove(seq);
+        self.fresh.retain(|fresh| *fresh != seq);
+        self.suspects.remove(&seq);
+    }
+
+    /// Learns one minibatch. One short unit; `None` when nothing can be learned.
+    #[cfg(test)]
     pub(crate) fn learn(&mut self) -> Result<Option<Learned>, MindError> {
-        self.owed = (self.owed - 1.0).max(0.0);
+        let chosen = self.choose();
+        chosen.map(|chosen| self.learn_from(chosen)).transpose()
+    }
+
+    /// The next minibatch, the oldest new events first in it; a suspect goes alone and before all. `None` when nothing can
+    /// be learned.
+    pub(crate) fn choose(&mut self) -> Option<Chosen> {
         let mut stream = Stream::new(self.parts.seed, Purpose::Replay, self.learner.version());
+        while let Some(seq) = self.suspects.iter().copied().find(|seq| self.replay.contains(*seq)) {
+            self.suspects.remove(&seq);
+            let batch = self.replay.minibatch(&[seq], 1, &mut stream);
+            if !batch.is_empty() {
+                let (fresh, later) = self.fresh.drain(..).partition::<Vec<u64>, _>(|fresh| *fresh == seq);
+                self.fresh = later.into();
+                return Some(Chosen { batch, fresh, proof: Some(seq) });
+            }
+        }
+        self.owed = (self.owed - 1.0).max(0.0);
         let fresh: Vec<u64> = self.fresh.drain(..self.fresh.len().min(self.batch_size())).collect();
-        let mut batch = self.replay.minibatch(&fresh, self.batch_size(), &mut stream);
+        let batch = self.replay.minibatch(&fresh, self.batch_size(), &mut stream);
+        (!batch.is_empty()).then_some(Chosen { batch, fresh, proof: None })
+    }
+
+    /// Learns from a minibatch. One short unit.
+    pub(crate) fn learn_from(&mut self, chosen: Chosen) -> Result<Learned, MindError> {
+        let Chosen { mut batch, fresh, .. } = chosen;
         for example in &mut batch {
             self.learner.fill_states(&mut example.answers)?;
             self.replay.keep_states(example);
-        }
-        if batch.is_empty() {
-            return Ok(None);
         }
         let mut report = self.learner.learn(&batch)?;
         report.version += self.base;
@@ -341,7 +387,7 @@ impl Mind {
             let version = self.version();
             self.probes.updated(version, &self.replay, &self.learner, &self.openness);
         }
-        Ok(Some(Learned { report, fresh }))
+        Ok(Learned { report, fresh })
     }
 
     fn normalise(&mut self) -> Result<(), MindError> {

@@ -3,6 +3,7 @@
 //! Invariant: scoring goes before extra learning, but what people said is heard and learned from after a bounded number
 //! of groups; scores wait for the learner only while its port is full, and feedback does not wait with them.
 
+mod custody;
 mod hearing;
 mod job;
 mod journal;

@@ -8,6 +8,7 @@
 use tokio::time::Instant;
 use understudy_learning::LearnerState;
 
+use super::custody::Custody;
 use super::journal::{Reader, Retractions};
 use super::mind::{Mind, MindError};
 use super::saved::Recall;
@@ -43,25 +44,32 @@ pub(super) struct Rebuild {
     mind: Mind,
     recall: Option<Recall>,
     reader: Reader,
+    custody: Custody,
     began: Instant,
 }
 
 impl Rebuild {
     /// Begins at the newest anchor that heard nothing of what was taken back.
-    pub(super) fn begin(serving: &Mind, anchors: &dyn Anchors, retractions: &Retractions) -> Result<Self, MindError> {
+    pub(super) fn begin(
+        serving: &Mind,
+        anchors: &dyn Anchors,
+        retractions: &Retractions,
+        custody: Custody,
+    ) -> Result<Self, MindError> {
         let clean = |marks: AnchorMarks| retractions.spoiling(marks.clean_up_to, marks.up_to).is_empty();
         let mut mind = serving.beginning()?;
         let recall = match anchors.newest(&clean) {
             Some(state) => Some(mind.restore(state)?),
             None => None,
         };
+        mind.suspect(custody.suspects());
         let reader = Reader::after(mind.up_to());
         tracing::info!(
             from = mind.up_to(),
             to = serving.up_to(),
             "the reward model is learned anew without what was taken back"
         );
-        Ok(Self { mind, recall, reader, began: Instant::now() })
+        Ok(Self { mind, recall, reader, custody, began: Instant::now() })
     }
 
     /// The sequence up to which events were heard.
@@ -79,28 +87,40 @@ impl Rebuild {
         &mut self,
         up_to: u64,
         log: &dyn FeedbackLog,
-        retractions: &Retractions,
+        retractions: &mut Retractions,
     ) -> Result<Step, MindError> {
         if let Some(recall) = &mut self.recall {
             if !recall.page(&mut self.mind, log)? {
                 self.recall = None;
+                self.custody.lost().into_iter().for_each(|seq| self.mind.leave_out(seq));
             }
             return Ok(Step::Worked);
         }
         if self.mind.owes() {
-            self.mind.learn()?;
+            self.learn(retractions)?;
             return Ok(Step::Worked);
         }
         if let Some(event) = self.reader.next(log, up_to)? {
             let taken_back = retractions.holds(&event);
-            self.mind.hear(event, taken_back)?;
+            let (seq, said) = (event.seq, event.feedback.clone());
+            self.custody.hear(seq, &said, || self.mind.hear(event, taken_back))?;
             return Ok(Step::Worked);
         }
         if self.mind.has_fresh() {
-            self.mind.learn()?;
+            self.learn(retractions)?;
             return Ok(Step::Worked);
         }
         Ok(Step::CaughtUp)
+    }
+
+    fn learn(&mut self, retractions: &mut Retractions) -> Result<(), MindError> {
+        let Some(chosen) = self.mind.choose() else { return Ok(()) };
+        let (_, guilty) = self.custody.learn(chosen, |chosen| self.mind.learn_from(chosen))?;
+        if let Some(seq) = guilty {
+            self.mind.leave_out(seq);
+            retractions.leave_out(seq);
+        }
+        Ok(())
     }
 
     /// The rebuilt model in place of the one that served.

@@ -8,6 +8,7 @@ use understudy_learning::LearnerState;
 use understudy_learning::reward::{RewardConfig, RewardLearner};
 use understudy_learning::stages::{Feedback, FeedbackKind, Rollout};
 
+use super::custody::Custody;
 use super::hearing::HearingConfig;
 use super::journal::{Reader, Retractions};
 use super::mind::{Fresh, Mind, MindParts};
@@ -19,6 +20,7 @@ use crate::daemon::{ChatRequest, Daemon, DaemonHandle};
 use crate::failpoint::Failpoints;
 use crate::messages::TokenEvent;
 use crate::seams::{DurableFeedback, FeedbackLog, LogError, LogReply, StoreLog};
+use crate::supervision::{Lifeline, Progress};
 use crate::testkit::{Scripted, bright_tokens, rollout, running, sampling, tiny_base, tiny_config, tiny_parts};
 
 /// Answers known to every mind of a test: 12, four to a question.
@@ -156,10 +158,14 @@ fn retractions(journal: &Journal) -> Retractions {
     retractions
 }
 
+fn custody() -> Custody {
+    Custody::serving(Lifeline::new("reward", 0, Progress::default())).rebuilding()
+}
+
 fn rebuilt(serving: &mut Mind, anchors: &Kept, journal: &Journal) -> Mind {
-    let retractions = retractions(journal);
-    let mut rebuild = Rebuild::begin(serving, anchors, &retractions).unwrap();
-    while rebuild.step(serving.up_to(), journal, &retractions).unwrap() == Step::Worked {}
+    let mut retractions = retractions(journal);
+    let mut rebuild = Rebuild::begin(serving, anchors, &retractions, custody()).unwrap();
+    while rebuild.step(serving.up_to(), journal, &mut retractions).unwrap() == Step::Worked {}
     rebuild.finish(serving).unwrap()
 }
 
@@ -330,9 +336,9 @@ async fn checkpointed(handle: &DaemonHandle, never: &[&str]) -> [Everything; 2] 
     let mut mind = Mind::new(parts(fresh, tiny_config(7).hearing, handle.answers().clone())).unwrap();
     mind.restore(Saved::reward(&checkpoint).unwrap()).unwrap();
     let log = StoreLog(handle.store().clone());
-    let (log, retractions) = (Without(&log, never), Retractions::default());
-    let mut rebuild = Rebuild::begin(&mind, &nothing_kept(), &retractions).unwrap();
-    while rebuild.step(mind.up_to(), &log, &retractions).unwrap() == Step::Worked {}
+    let (log, mut retractions) = (Without(&log, never), Retractions::default());
+    let mut rebuild = Rebuild::begin(&mind, &nothing_kept(), &retractions, custody()).unwrap();
+    while rebuild.step(mind.up_to(), &log, &mut retractions).unwrap() == Step::Worked {}
     let everything = |mind: &Mind| (contents(mind), mind.state().scalars["openness"].clone());
     let learned = everything(&mind);
     [learned, everything(&rebuild.finish(&mut mind).unwrap())]

@@ -14,13 +14,14 @@ use tokio::time::Instant;
 use understudy_checkpoints::{NewRecord, RecordKind, StoreHandle};
 use understudy_learning::annotators::next_arrival_ms;
 use understudy_learning::rng::{Purpose, Stream};
-use understudy_learning::stages::Sampling;
+use understudy_learning::stages::{Question, Sampling};
 use understudy_model::text::TextCodec;
 
 use crate::failpoint::Failpoints;
 use crate::link::{Envelope, Pace, PaceError, Port, Ticket};
 use crate::locked::locked;
 use crate::messages::{Asker, PromptRequest};
+use crate::supervision::Held;
 use crate::worker::{Desk, Job, Worker};
 
 pub use metric::*;
@@ -93,7 +94,13 @@ impl Job for SourceJob {
                 Err(PaceError::Closed) => break,
                 Err(error) => return Err(error.to_string()),
             };
-            let Some(request) = self.draw(&desk, position, ticket)? else {
+            let key = format!("draw/{name}/{position}");
+            if desk.lifeline.quarantine().is_lost(&key) {
+                tracing::warn!(source = name, position, "a question that fails again and again is not asked");
+                position += 1;
+                continue;
+            }
+            let Some(request) = self.draw(&desk, &key, position, ticket)? else {
                 tracing::info!(source = name, position, "the source has no more questions");
                 break;
             };
@@ -122,25 +129,37 @@ impl SourceJob {
         self.pace.admit(self.config.samples as u64).await
     }
 
-    fn draw(&self, desk: &Desk<()>, position: u64, ticket: Ticket) -> Result<Option<PromptRequest>, String> {
-        let _hand = desk.lifeline.hold(format!("question {position}"));
+    fn draw(&self, desk: &Desk<()>, key: &str, position: u64, ticket: Ticket) -> Result<Option<PromptRequest>, String> {
         let _unit = desk.lifeline.begin("question");
-        self.failpoints.hit("source.before").map_err(|error| error.to_string())?;
-        let question = locked(&self.source).draw(position).map_err(|error| error.to_string())?;
-        let Some(question) = question else { return Ok(None) };
+        let _hand = desk.lifeline.hold(Held::new(format!("question {position}")).called(key.to_owned()));
+        let drawn = self.question(position);
+        let Some(question) = desk.lifeline.judge(drawn)? else { return Ok(None) };
+        let _hand = desk.lifeline.hold(Held::new(format!("question {}", question.id)).saying(question.as_ref()));
+        let request = self.request(question, position, ticket);
+        let request = desk.lifeline.judge(request)?;
+        desk.lifeline.quarantine().acquit(key);
+        Ok(Some(request))
+    }
+
+    fn question(&self, position: u64) -> Result<Option<Arc<Question>>, String> {
+        self.failpoints.hit_for("source.before", position).map_err(|error| error.to_string())?;
+        locked(&self.source).draw(position).map_err(|error| error.to_string())
+    }
+
+    fn request(&self, question: Arc<Question>, position: u64, ticket: Ticket) -> Result<PromptRequest, String> {
         let config = &self.config;
         let prompt = render(&self.text, config.system.as_deref(), &question, config.max_prompt)
             .map_err(|error| format!("question {} does not render: {error}", question.id))?;
         // Every question draws its answers from a stream of its own, also when it comes round again.
         let seed = Stream::new(config.sampling.seed, Purpose::Sampling, position).below(usize::MAX) as u64;
         self.failpoints.hit("source.after").map_err(|error| error.to_string())?;
-        Ok(Some(PromptRequest {
+        Ok(PromptRequest {
             prompt,
             samples: config.samples,
             sampling: Sampling { seed, ..config.sampling.clone() },
             stop: config.stop.clone(),
             asker: Asker::Training(ticket),
-        }))
+        })
     }
 
     /// Where the journal says that this source stood.

@@ -7,8 +7,9 @@ use std::fmt::Display;
 use std::sync::{Arc, Mutex};
 
 use super::exit::Exit;
-use super::in_hand::{Hold, InHand};
+use super::in_hand::{Held, Hold, InHand};
 use super::progress::{Progress, Unit};
+use super::quarantine::Quarantine;
 use crate::cancel::Cancel;
 use crate::locked::locked;
 
@@ -20,6 +21,7 @@ pub struct Lifeline {
     progress: Progress,
     in_hand: InHand,
     cancel: Cancel,
+    quarantine: Quarantine,
     said: Arc<Mutex<Option<Exit>>>,
 }
 
@@ -27,7 +29,11 @@ impl Lifeline {
     /// The lifeline of an incarnation; by hand only for an actor that runs without supervision, in a test.
     pub fn new(actor: &'static str, incarnation: u64, progress: Progress) -> Self {
         let (in_hand, cancel, said) = Default::default();
-        Self { actor, incarnation, progress, in_hand, cancel, said }
+        Self { actor, incarnation, progress, in_hand, cancel, quarantine: Quarantine::in_memory(), said }
+    }
+
+    pub(super) fn with_quarantine(self, quarantine: Quarantine) -> Self {
+        Self { quarantine, ..self }
     }
 
     /// The actor's name.
@@ -65,14 +71,22 @@ impl Lifeline {
         self.progress.begin(unit)
     }
 
-    /// Describes what it takes up, for the report should it die of it.
-    pub fn hold(&self, label: impl Into<String>) -> Hold {
-        self.in_hand.hold(label, None)
+    /// Describes what it takes up, for the report and the quarantine should it die of it.
+    pub fn hold(&self, held: Held) -> Hold {
+        self.in_hand.hold(held)
     }
 
-    /// As [`Lifeline::hold`], with the content that a quarantine keeps.
-    pub fn hold_content(&self, label: impl Into<String>, content: Arc<[u8]>) -> Hold {
-        self.in_hand.hold(label, Some(content))
+    /// The outcome of work on what is held: after an error all that is held stays so, for the report.
+    pub fn judge<T, E>(&self, outcome: Result<T, E>) -> Result<T, E> {
+        if outcome.is_err() {
+            self.in_hand.fail();
+        }
+        outcome
+    }
+
+    /// What must not be taken up, or only alone, because incarnations before died of it.
+    pub fn quarantine(&self) -> &Quarantine {
+        &self.quarantine
     }
 
     /// What it holds.

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::exit::{Crash, Exit, Verdict};
 use super::lifeline::Lifeline;
 use super::progress::Progress;
+use super::quarantine::Quarantine;
 use super::restart::RestartPolicy;
 use super::supervisor::{Birth, Launch, State, Supervisor};
 use crate::cancel::Cancel;
@@ -30,6 +31,7 @@ pub struct Supervision {
     pub(super) place: Place,
     pub(super) budget: Duration,
     pub(super) seed: u64,
+    pub(super) quarantine: Quarantine,
     pub(super) on_crash: Vec<SeeCrash>,
     pub(super) on_give_up: Vec<SeeEnd>,
 }
@@ -47,7 +49,8 @@ impl Supervision {
     /// Under the default policy, inline, with a minute for each unit of work.
     pub fn new(name: &'static str) -> Self {
         let (policy, place, budget) = (RestartPolicy::default(), Place::Inline, Duration::from_secs(60));
-        Self { name, policy, place, budget, seed: 0, on_crash: Vec::new(), on_give_up: Vec::new() }
+        let (quarantine, on_crash, on_give_up) = (Quarantine::in_memory(), Vec::new(), Vec::new());
+        Self { name, policy, place, budget, seed: 0, quarantine, on_crash, on_give_up }
     }
 
     /// When to start anew.
@@ -74,7 +77,13 @@ impl Supervision {
         Self { seed, ..self }
     }
 
-    /// Sees each crash with what was in hand: the place for a quarantine.
+    /// Where what it dies of is kept.
+    #[must_use]
+    pub fn quarantine(self, quarantine: Quarantine) -> Self {
+        Self { quarantine, ..self }
+    }
+
+    /// Sees each crash with what was in hand, after the quarantine has.
     #[must_use]
     pub fn on_crash(mut self, see: impl Fn(&Crash) + 'static) -> Self {
         self.on_crash.push(Box::new(see));

@@ -13,6 +13,7 @@ use crate::control::Observe;
 use crate::failpoint::{Action, Failpoints, When};
 use crate::link::{Ask, AskError, Envelope, Port, ask, one_per_poll};
 use crate::locked::locked;
+use crate::supervision::Held;
 use crate::testkit::{settle, simulated};
 
 type Doublings = Port<Envelope<Ask<u32, u32>>>;
@@ -34,7 +35,7 @@ impl Actor for Doubler {
 impl StreamHandler<Envelope<Ask<u32, u32>>> for Doubler {
     fn handle(&mut self, envelope: Envelope<Ask<u32, u32>>, ctx: &mut Self::Context) {
         let Some(Envelope { value: Ask { value, reply }, .. }) = envelope.accept() else { return };
-        let _held = self.lifeline.hold(format!("number {value}"));
+        let _held = self.lifeline.hold(Held::new(format!("number {value}")));
         let _unit = self.lifeline.begin("double");
         if let Err(error) = self.points.hit("doubler.before") {
             self.lifeline.fail(error);
@@ -207,7 +208,7 @@ fn a_stuck_unit_is_named_cancelled_and_started_anew() {
             async move {
                 match lifeline.incarnation() {
                     0 => {
-                        let _held = lifeline.hold("batch 7");
+                        let _held = lifeline.hold(Held::new("batch 7"));
                         let _unit = lifeline.begin("minibatch");
                         lifeline.cancel().cancelled().await; // looks at the wish, and ends by itself
                         locked(&tell).push("cancelled");

@@ -71,6 +71,7 @@ impl Supervisor {
         let mut restarts = Restarts::new(self.plan.policy, jitter);
         let verdict = loop {
             let lifeline = Lifeline::new(name, restarts.total(), self.progress.clone());
+            let lifeline = lifeline.with_quarantine(self.plan.quarantine.clone());
             let End { exit, in_hand, fatal } = self.live(&lifeline).await;
             metrics::counter!(metric::ACTOR_EXITS, "actor" => name, "exit" => exit.as_str()).increment(1);
             if exit == Exit::Finished {
@@ -104,6 +105,7 @@ impl Supervisor {
         let held: Vec<&str> = crash.in_hand.iter().map(|held| held.label.as_str()).collect();
         let (actor, incarnation) = (crash.actor, crash.incarnation);
         tracing::error!(actor, incarnation, exit = %crash.exit, in_hand = ?held, "an incarnation ended");
+        self.plan.quarantine.see(&crash);
         self.plan.on_crash.iter().for_each(|see| see(&crash));
     }
 
