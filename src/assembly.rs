@@ -13,13 +13,13 @@ use understudy_actors::daemon::{BaseModel, DaemonConfig, DaemonParts, Threads};
 use understudy_actors::failpoint::Failpoints;
 use understudy_actors::source::{AskingConfig, QuestionSource};
 use understudy_actors::supervision::RestartPolicy;
-use understudy_checkpoints::checkpoint::Retention;
+use understudy_checkpoints::checkpoint::{Retention, parse_age};
 use understudy_checkpoints::{Bounds, RecordKind, Store, StoreConfig, StoreError};
 use understudy_learning::annotators::Population;
 use understudy_model::LoadedModel;
 
 use crate::cli::Failure;
-use crate::config::Config;
+use crate::config::{Checkpoint, Config};
 use crate::sources::drawn::Drawn;
 use crate::speaker::{checkpoints_dir, device, engine_config, sampling};
 
@@ -49,12 +49,7 @@ pub fn daemon_config(config: &Config) -> DaemonConfig {
         answers_in_memory: config.store.answers_in_memory,
         unrated_again: config.store.unrated_again,
         checkpoint_every: config.checkpoint.every_updates,
-        retention: Retention {
-            keep_last: config.checkpoint.keep_last,
-            keep_every: (config.checkpoint.keep_every > 0).then_some(config.checkpoint.keep_every),
-            keep_best: None,
-            ..Retention::default()
-        },
+        retention: retention(&config.checkpoint),
         restart: RestartPolicy {
             max_restarts: supervision.max_restarts,
             within: Duration::from_secs_f64(supervision.within_s),
@@ -62,6 +57,17 @@ pub fn daemon_config(config: &Config) -> DaemonConfig {
         },
         unit_budget: Duration::from_secs_f64(supervision.unit_budget_s),
         threads: Threads::Dedicated { intra_op: config.threads.intra_op },
+    }
+}
+
+/// Which checkpoints are kept.
+pub fn retention(rules: &Checkpoint) -> Retention {
+    const CHECKED: &str = "the configuration was checked when it was loaded";
+    Retention {
+        keep_last: rules.keep_last,
+        keep_every: (rules.keep_every > 0).then_some(rules.keep_every),
+        keep_best: rules.keep_best.as_ref().map(|best| best.parse().expect(CHECKED)),
+        keep_for: rules.keep_for.as_ref().map(|age| parse_age(age).expect(CHECKED)),
     }
 }
 
@@ -80,7 +86,7 @@ pub fn open_store(config: &Config) -> Result<Store, Failure> {
     let store = &config.store;
     let rings = BTreeMap::from([
         (RecordKind::Answer, Bounds { records: store.max_answers, bytes: store.max_answer_bytes }),
-        (RecordKind::Feedback, Bounds { records: store.max_feedback, bytes: store.max_answer_bytes }),
+        (RecordKind::Feedback, Bounds { records: store.max_feedback, bytes: store.max_feedback_bytes }),
     ]);
     let (queue_records, min_free_bytes) = (store.queue, store.min_free_bytes);
     let settings = StoreConfig { rings, queue_records, min_free_bytes, ..StoreConfig::default() };

@@ -26,6 +26,21 @@ pub enum StoreError {
         /// The path given.
         path: PathBuf,
     },
+    /// A folder that is to be made holds something already.
+    #[error("{} exists and is not empty; name a folder that is absent or empty, or remove this one", path.display())]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A copy of a checkpoint would have the name of another one.
+    #[error("{} is the name of another checkpoint than step {step}, of which it would be a copy; name another folder",
+        path.display())]
+    OtherStep {
+        /// The folder.
+        path: PathBuf,
+        /// The step of the checkpoint to be copied.
+        step: u64,
+    },
     /// Another process, or another store in this one, has the directory.
     #[error("the data directory {} is in use by process {holder}; stop it, or give this one another directory",
         path.display())]

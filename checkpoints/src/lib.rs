@@ -25,5 +25,6 @@ pub use quarantine::{Kept, QuarantineBounds, QuarantineFiles, QuarantinedFile};
 pub use record::{Ack, MAX_KEY_BYTES, MAX_RECORD_BYTES, NewRecord, Record, RecordKind};
 pub use space::free_bytes;
 pub use store::{
-    Bounds, Migrate, OnFailure, OpenReport, Rebuilt, Reply, RingStats, Sampling, Stats, Store, StoreConfig, StoreHandle,
+    Bounds, DirLock, Migrate, OnFailure, OpenReport, Rebuilt, Reply, RingStats, Sampling, Stats, Store, StoreConfig,
+    StoreHandle,
 };

@@ -71,7 +71,7 @@ pub enum Command {
     Collapse(learned::collapse::Flags),
     /// Write a checkpoint as a Hugging Face folder
     Export(export::Flags),
-    /// List, show or verify checkpoints
+    /// List, show, verify, prune or copy checkpoints
     #[command(subcommand)]
     Checkpoints(checkpoints::Command),
     /// Say what was found: libtorch, devices, threads, model, data, disk

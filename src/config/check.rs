@@ -2,9 +2,10 @@
 //!
 //! Invariant: each rule names the key that has to change, the value it has and what would be right.
 
+use understudy_checkpoints::checkpoint::{Best, parse_age};
 use understudy_learning::LearningError;
 
-use super::{ConfigError, Loaded, Origin, SourceKind};
+use super::{Checkpoint, ConfigError, Loaded, Origin, SourceKind};
 
 /// Checks `loaded` against itself.
 pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
@@ -89,9 +90,15 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
 
     rule(config.checkpoint.every_updates >= 1, "checkpoint.every_updates", "write one at least every so many updates")?;
     rule(config.checkpoint.keep_last >= 1, "checkpoint.keep_last", "keep at least the newest")?;
+    let Checkpoint { keep_best, keep_for, .. } = &config.checkpoint;
+    let reads = keep_best.as_ref().is_none_or(|best| best.parse::<Best>().is_ok());
+    rule(reads, "checkpoint.keep_best", "write METRIC, METRIC:lowest or METRIC:highest:3")?;
+    let reads = keep_for.as_ref().is_none_or(|age| parse_age(age).is_ok());
+    rule(reads, "checkpoint.keep_for", "write a whole number and a unit: 90s, 30m, 36h or 7d")?;
     rule(config.store.max_answers >= 1, "store.max_answers", "keep at least 1 answer")?;
     rule(config.store.max_answer_bytes >= 1 << 20, "store.max_answer_bytes", "allow at least 1048576 bytes")?;
     rule(config.store.max_feedback >= 1, "store.max_feedback", "keep at least 1 event")?;
+    rule(config.store.max_feedback_bytes >= 1 << 20, "store.max_feedback_bytes", "allow at least 1048576 bytes")?;
     rule(config.store.queue >= 1, "store.queue", "allow at least 1 waiting write")?;
     rule(config.store.queue <= 4096, "store.queue", "give at most 4096")?;
     let h = &config.hearing;

@@ -208,6 +208,10 @@ pub struct Checkpoint {
     pub keep_last: usize,
     /// Every k-th is kept for good; 0 none.
     pub keep_every: u64,
+    /// The best by a metric, see [`understudy_checkpoints::checkpoint::Best`]; none when left out.
+    pub keep_best: Option<String>,
+    /// Those younger than this, such as `36h`; no such rule when left out.
+    pub keep_for: Option<String>,
 }
 
 /// `[store]`
@@ -220,6 +224,8 @@ pub struct Store {
     pub max_answer_bytes: u64,
     /// Most feedback events in the replay buffer.
     pub max_feedback: u64,
+    /// Most bytes of feedback events.
+    pub max_feedback_bytes: u64,
     /// Waiting writes.
     pub queue: usize,
     /// Free bytes below which nothing more is written.

@@ -59,7 +59,7 @@ impl CheckpointRequest {
 }
 
 /// A committed checkpoint.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct CheckpointDone {
     /// Its directory.
     pub path: PathBuf,

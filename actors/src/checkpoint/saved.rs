@@ -13,7 +13,7 @@ use understudy_learning::LearnerState;
 use understudy_learning::stages::{AnswerId, PolicyVersion, RewardVersion};
 
 use super::tensors::{TensorsError, decode, encode};
-use crate::ppo::PpoState;
+use crate::ppo::{LastUpdate, PpoState};
 use crate::reward::RewardState;
 
 const PPO: &str = "ppo.safetensors";
@@ -23,7 +23,7 @@ const SCALARS: &str = "state.json";
 const FORMAT: u32 = 1;
 
 /// What the manifest tells without reading the parts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SavedState {
     /// Of the parts.
     pub format: u32,
@@ -40,6 +40,9 @@ pub struct SavedState {
     pub feedback_clean_up_to: u64,
     /// The next answer id.
     pub next_answer: AnswerId,
+    /// What the policy's last update measured; retention may choose the best by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_update: Option<LastUpdate>,
 }
 
 /// Why a checkpoint could not be made or read.
@@ -106,6 +109,7 @@ impl Saved {
             feedback_up_to: reward.up_to,
             feedback_clean_up_to: reward.clean_up_to,
             next_answer,
+            last_update: ppo.last_update,
         };
         let tensors = |part, learner: &LearnerState| {
             encode(&learner.tensors).map_err(|error| SavedError::Tensors { part, error }).map(|bytes| (part, bytes))

@@ -19,7 +19,7 @@ use crate::seams::highest_published;
 const PAGE: usize = 256;
 
 /// What was found in the data directory.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ResumeReport {
     /// The newest whole checkpoint.
     pub checkpoint: Option<SavedState>,

@@ -205,6 +205,7 @@ impl Shared {
                 group: Box::new(Alone::default()),
                 checkpoint_every: config.checkpoint_every,
                 version: version.clone(),
+                last_update: None,
                 seen: BTreeSet::new(),
                 drained: fired.clone(),
                 invariants: shared.invariants.clone(),

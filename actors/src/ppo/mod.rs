@@ -10,6 +10,7 @@ mod versions;
 use std::collections::BTreeSet;
 
 use futures_util::StreamExt;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use understudy_learning::ppo::{Outcome, PpoLearner, PpoReport, Progress, Rollback, Update};
@@ -46,6 +47,28 @@ pub struct PpoState {
     pub version: PolicyVersion,
     /// Updates done.
     pub updates: u64,
+    /// What the last update measured; none before the first one since the start, and after one that was found bad.
+    pub last_update: Option<LastUpdate>,
+}
+
+/// Means over the answers of one update. They were given by the policy before it, and scored by the reward model of
+/// that time: figures of different times compare only as far as that model stayed the same.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LastUpdate {
+    /// Score of the reward model, normalised.
+    pub score: f64,
+    /// Score less the penalty for going away from the reference.
+    pub reward: f64,
+    /// KL to the reference for each answer, in nats.
+    pub kl: f64,
+}
+
+impl LastUpdate {
+    /// The figures, when all of them are numbers.
+    fn of(report: &PpoReport) -> Option<Self> {
+        let figures = Self { score: report.mean_score, reward: report.mean_reward, kl: report.kl_per_sequence };
+        [figures.score, figures.reward, figures.kl].iter().all(|figure| figure.is_finite()).then_some(figures)
+    }
 }
 
 /// The actor's work.
@@ -70,6 +93,8 @@ pub struct PpoJob {
     pub(crate) checkpoint_every: u64,
     /// The newest version, for the status.
     pub(crate) version: watch::Sender<PolicyVersion>,
+    /// What the last update measured, for the checkpoint's manifest.
+    pub(crate) last_update: Option<LastUpdate>,
     /// Groups that came lately.
     pub(crate) seen: BTreeSet<AnswerId>,
     /// Fired when nothing more will come and everything was learned.
@@ -159,7 +184,12 @@ impl PpoJob {
     }
 
     fn state(&self) -> PpoState {
-        PpoState { learner: self.learner.state(), version: self.published(), updates: self.learner.version() }
+        PpoState {
+            learner: self.learner.state(),
+            version: self.published(),
+            updates: self.learner.version(),
+            last_update: self.last_update,
+        }
     }
 
     fn published(&self) -> PolicyVersion {
@@ -218,6 +248,7 @@ impl PpoJob {
         self.group.all_mean(&mut shared).map_err(|error| error.to_string())?;
         [report.mean_score, report.mean_reward, report.kl_per_sequence] = shared;
         let rollback = self.learner.guard(&report).map_err(|error| error.to_string())?;
+        self.last_update = LastUpdate::of(&report).filter(|_| rollback.is_none());
         let version = self.published();
         let newest = *self.version.borrow();
         self.invariants.check(InvariantId::VersionsRise, version > newest, || format!("{version} after {newest}"));

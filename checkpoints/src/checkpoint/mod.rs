@@ -5,17 +5,21 @@
 //! One process at a time writes to a directory; the data directory's lock sees to that.
 
 mod commit;
+mod copy;
 mod manifest;
 mod recover;
 mod retention;
+mod rules;
 
 #[cfg(test)]
 mod tests;
 
 pub use commit::{clean, commit, commit_on};
+pub use copy::{export, export_on};
 pub use manifest::{MANIFEST_VERSION, Manifest, Part};
 pub use recover::{Checkpoint, Listed, Recovery, Skipped, list, load, recover};
-pub use retention::{Best, Retention, prune, prune_on};
+pub use retention::{Best, Retention, prunable, prune, prune_on};
+pub use rules::{RuleError, parse_age};
 
 use std::path::Path;
 

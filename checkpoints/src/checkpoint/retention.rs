@@ -43,6 +43,12 @@ impl Default for Retention {
     }
 }
 
+/// The checkpoints that [`prune`] would remove now, oldest first; changes nothing.
+#[expect(clippy::disallowed_methods, reason = "the age of a file is by the system's clock; only `keep_for` asks it")]
+pub fn prunable(dir: &Path, retention: &Retention) -> Result<Vec<PathBuf>, StoreError> {
+    unkept(dir, retention, SystemTime::now())
+}
+
 /// Removes the checkpoints that no rule keeps; answers which. Verifies the newest, so it reads that one whole.
 pub fn prune(dir: &Path, retention: &Retention) -> Result<Vec<PathBuf>, StoreError> {
     prune_on(&Disk::real(), dir, retention)
@@ -60,6 +66,23 @@ pub(super) fn prune_at(
     retention: &Retention,
     now: SystemTime,
 ) -> Result<Vec<PathBuf>, StoreError> {
+    let removed = unkept(dir, retention, now)?;
+    // A directory must be seen to have gone before its files go, or a power cut could bring it back half empty.
+    for path in &removed {
+        disk.rename(path, &with_suffix(path, "del")).map_err(StoreError::io("rename", path))?;
+    }
+    if !removed.is_empty() {
+        disk.sync_dir(dir).map_err(StoreError::io("sync the directory", dir))?;
+    }
+    for path in &removed {
+        let aside = with_suffix(path, "del");
+        disk.remove_dir(&aside).map_err(StoreError::io("remove", &aside))?;
+    }
+    Ok(removed)
+}
+
+/// What no rule keeps at this moment, oldest first; the newest whole one is never among it.
+fn unkept(dir: &Path, retention: &Retention, now: SystemTime) -> Result<Vec<PathBuf>, StoreError> {
     let names = names(dir)?;
     let path_of = |name: &Name| dir.join(name.to_string());
     let mut found = Vec::with_capacity(names.len());
@@ -80,19 +103,7 @@ pub(super) fn prune_at(
     let Some(newest_whole) = names.iter().rev().find(whole) else { return Ok(Vec::new()) };
     kept.insert(*newest_whole);
 
-    // A directory must be seen to have gone before its files go, or a power cut could bring it back half empty.
-    let removed: Vec<PathBuf> = names.iter().filter(|name| !kept.contains(name)).map(path_of).collect();
-    for path in &removed {
-        disk.rename(path, &with_suffix(path, "del")).map_err(StoreError::io("rename", path))?;
-    }
-    if !removed.is_empty() {
-        disk.sync_dir(dir).map_err(StoreError::io("sync the directory", dir))?;
-    }
-    for path in &removed {
-        let aside = with_suffix(path, "del");
-        disk.remove_dir(&aside).map_err(StoreError::io("remove", &aside))?;
-    }
-    Ok(removed)
+    Ok(names.iter().filter(|name| !kept.contains(name)).map(path_of).collect())
 }
 
 /// Whether a checkpoint was committed at most `time` before `now`; its manifest is written once.
@@ -102,8 +113,8 @@ fn is_younger(path: &Path, time: Duration, now: SystemTime) -> bool {
     written.map_or(true, |written| now.duration_since(written).is_ok_and(|age| age <= time) || written > now)
 }
 
-/// The names that the rules by number and metric keep, given what is known of each. A damaged one is no candidate for any rule, and an
-/// older attempt at a step is not either.
+/// The names that the rules by number and metric keep, given what is known of each. A damaged one is no candidate for
+/// any rule, and an older attempt at a step is not either.
 fn choose(found: &[(Name, Option<Manifest>)], retention: &Retention) -> BTreeSet<Name> {
     let newest_attempt = |name: &Name| {
         !found

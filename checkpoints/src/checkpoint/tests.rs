@@ -291,3 +291,68 @@ fn files_of_other_names_are_left_alone() {
     assert_eq!(steps(temp.path()), [1]);
     assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 9);
 }
+
+#[test]
+fn a_dry_run_names_what_pruning_then_removes_and_removes_nothing() {
+    let temp = tempfile::tempdir().unwrap();
+    (1..=6).for_each(|step| drop(take(temp.path(), step)));
+    let best = "score:lowest:2".parse().unwrap();
+    let rules = Retention { keep_last: 1, keep_every: Some(4), keep_best: Some(best), keep_for: None };
+    let planned = prunable(temp.path(), &rules).unwrap();
+    assert_eq!(planned, [temp.path().join("step-3"), temp.path().join("step-5")]);
+    assert_eq!(steps(temp.path()), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(prune(temp.path(), &rules).unwrap(), planned);
+    assert_eq!(steps(temp.path()), [1, 2, 4, 6]);
+}
+
+#[test]
+fn a_copy_is_whole_by_itself_and_what_is_damaged_is_not_copied() {
+    let temp = tempfile::tempdir().unwrap();
+    let source = load(&take(&temp.path().join("checkpoints"), 7)).unwrap();
+    let to = temp.path().join("deep/copy");
+    let copy = export(&source, &to).unwrap();
+    assert_is(&copy, 7);
+    copy.verify().unwrap();
+    assert_eq!(export(&source, &to).unwrap_err().to_string().split(" exists").next(), to.to_str());
+    let empty = temp.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    assert_is(&export(&source, &empty).unwrap(), 7);
+    let misnamed = export(&source, &temp.path().join("step-8")).unwrap_err().to_string();
+    assert!(misnamed.contains("another checkpoint than step 7"), "{misnamed}");
+    let file = temp.path().join("file");
+    fs::write(&file, b"x").unwrap();
+    assert!(matches!(export(&source, &file), Err(StoreError::NotADirectory { .. })));
+
+    let mut bytes = fs::read(source.path.join("ppo.safetensors")).unwrap();
+    bytes[100] ^= 1;
+    fs::write(source.path.join("ppo.safetensors"), bytes).unwrap();
+    let other = temp.path().join("other");
+    assert!(matches!(export(&source, &other), Err(StoreError::CheckpointDamaged { .. })));
+    assert!(!other.exists());
+}
+
+#[test]
+fn a_copy_that_any_operation_fails_under_leaves_nothing_and_the_next_succeeds() {
+    let temp = tempfile::tempdir().unwrap();
+    let source = load(&take(&temp.path().join("checkpoints"), 7)).unwrap();
+    let to = temp.path().join("copy");
+    let mut failing = 0;
+    loop {
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&count);
+        let hook: DiskHook = Arc::new(move |op, _| match counted.fetch_add(1, Ordering::Relaxed) {
+            at if at == failing && op != DiskOp::SyncDir => Err(io::Error::from(io::ErrorKind::StorageFull)),
+            _ => Ok(()),
+        });
+        let copied = export_on(&Disk::with_hook(hook), &source, &to);
+        if count.load(Ordering::Relaxed) <= failing {
+            break assert_is(&copied.unwrap(), 7);
+        }
+        if copied.is_ok() {
+            fs::remove_dir_all(&to).unwrap(); // a sync of a directory, which this disk does not fail
+        }
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1, "operation {failing} left something");
+        failing += 1;
+    }
+    assert!(failing > 15, "only {failing} operations were seen");
+}

@@ -7,13 +7,15 @@ use std::path::Path;
 
 use crate::StoreError;
 
-/// Holds the directory's lock until dropped.
-pub(super) struct DirLock {
+/// Holds the data directory's lock until dropped; for whoever changes something in it without opening the store.
+#[derive(Debug)]
+pub struct DirLock {
     _file: File,
 }
 
 impl DirLock {
-    pub(super) fn take(dir: &Path) -> Result<Self, StoreError> {
+    /// Takes the lock of a directory that exists; [`StoreError::Locked`] names the process that has it.
+    pub fn take(dir: &Path) -> Result<Self, StoreError> {
         let path = dir.join("LOCK");
         let open = File::options().create(true).write(true).truncate(false).open(&path);
         let mut file = open.map_err(StoreError::io("open the lock file", &path))?;

@@ -37,11 +37,11 @@ use std::time::Duration;
 
 pub use handle::{Reply, Stats, StoreHandle};
 pub use index::RingStats;
+pub use lock::DirLock;
 pub use sampling::Sampling;
 
 use crate::journal::TornTail;
 use crate::{Disk, RecordKind, StoreError};
-use lock::DirLock;
 
 /// Takes a payload of an older schema version over to the present one: kind, its version, its bytes.
 pub type Migrate = fn(RecordKind, u16, Vec<u8>) -> Result<Vec<u8>, String>;
@@ -76,6 +76,9 @@ pub struct StoreConfig {
     pub cache_bytes: u64,
     /// A new journal segment begins at this size.
     pub segment_bytes: u64,
+    /// Zeros that are written ahead in the journal at a time; a sync of a batch that only overwrites them costs about
+    /// half of one that makes the file longer. At most the size of a segment; 0 for none.
+    pub ahead_bytes: u64,
     /// How far sled may be behind the journal; beyond that new records wait. It bounds the memory that they take, but
     /// for one batch.
     pub lag: Bounds,
@@ -109,6 +112,7 @@ impl Default for StoreConfig {
             migrate: None,
             cache_bytes: 64 * MIB,
             segment_bytes: 64 * MIB,
+            ahead_bytes: MIB,
             lag: Bounds { records: 65_536, bytes: 64 * MIB },
             flush_batches: 256,
             flush_interval: Duration::from_millis(500),
