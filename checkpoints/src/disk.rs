@@ -5,6 +5,7 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ pub enum DiskOp {
     CreateDir,
     /// A file is created.
     CreateFile,
-    /// Bytes are appended to a file.
+    /// Bytes are written to a file.
     Write,
     /// A file is cut to a length.
     Truncate,
@@ -96,13 +97,19 @@ impl Disk {
     /// Creates a file that must not exist.
     pub(crate) fn create_file(&self, path: &Path) -> io::Result<File> {
         self.before(DiskOp::CreateFile, path)?;
-        OpenOptions::new().append(true).create_new(true).open(path)
+        OpenOptions::new().write(true).create_new(true).open(path)
     }
 
-    /// Appends to a file opened for appending.
+    /// Writes behind what was written to this file before.
     pub(crate) fn write(&self, file: &mut File, path: &Path, bytes: &[u8]) -> io::Result<()> {
         self.before(DiskOp::Write, path)?;
         file.write_all(bytes)
+    }
+
+    /// Writes at a place of a file that was not opened for appending.
+    pub(crate) fn write_at(&self, file: &File, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.before(DiskOp::Write, path)?;
+        file.write_all_at(bytes, offset)
     }
 
     /// Cuts a file to `len` bytes.

@@ -2,8 +2,9 @@
 //! appended and synced here, and never before; bytes once synced are never changed in place.
 //!
 //! Files: `<first sequence number, 20 digits>.seg`, a header and then one frame for each batch. A frame is written by
-//! one append and the next frame only after this one has been synced. So a bad frame with a good one behind it is
+//! one write and the next frame only after this one has been synced. So a bad frame with a good one behind it is
 //! damage of acknowledged bytes (an error), and a bad frame at the very end is a batch that nobody was told of (cut).
+//! Nothing but zeros behind the last frame is room that was made ahead.
 
 mod compact;
 mod frame;
@@ -29,7 +30,7 @@ pub(crate) struct Segment {
     pub(crate) first: u64,
     /// Last one that belongs here; `first - 1` while the segment is empty.
     pub(crate) last: u64,
-    /// Length of the file.
+    /// Bytes from the file's beginning to the end of its last frame.
     pub(crate) bytes: u64,
     /// Records really here; fewer than `last - first + 1` after compaction.
     pub(crate) records: u64,

@@ -2,7 +2,7 @@
 //! remove a segment whose creation a crash interrupted; both hold nothing that anybody was told about.
 
 use std::fs::{self, File};
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::frame::{
@@ -18,7 +18,7 @@ pub struct TornTail {
     pub path: PathBuf,
     /// Where the whole frames end.
     pub offset: u64,
-    /// How many bytes were cut.
+    /// How many bytes of it there were, to the last one that is not 0.
     pub bytes: u64,
 }
 
@@ -36,6 +36,8 @@ pub(crate) type Visit<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), StoreError>;
 /// Where and why a segment stops making sense.
 struct Damage {
     offset: u64,
+    /// Bytes from there to the last one that is not 0.
+    bytes: u64,
     reason: String,
 }
 
@@ -53,18 +55,17 @@ pub(crate) fn scan(dir: &Path, disk: &Disk, known: u64, visit: Visit<'_>) -> Res
             disk.sync_dir(dir).map_err(StoreError::io("sync the directory", dir))?;
             break;
         }
-        let (mut segment, damage) = read_segment(path, 0, visit)?;
+        let (segment, damage) = read_segment(path, 0, visit)?;
         let expected = found.segments.last().map(|previous| previous.last + 1);
         if expected.map_or(segment.first > start, |expected| segment.first != expected) {
             let expected = expected.unwrap_or(start);
             return Err(StoreError::JournalGap { path: dir.to_path_buf(), expected, found: segment.first });
         }
-        if let Some(Damage { offset, reason }) = damage {
+        if let Some(Damage { offset, bytes, reason }) = damage {
             if !is_last || segment.last < known || good_frame_behind(path, &segment, offset)? {
                 return Err(StoreError::JournalDamaged { path: path.clone(), offset, reason });
             }
-            found.torn = Some(cut(path, &segment, offset, disk)?);
-            segment.bytes = offset;
+            found.torn = Some(cut(path, offset, bytes, disk)?);
         }
         found.records += segment.records;
         found.segments.push(segment);
@@ -79,7 +80,7 @@ pub(crate) fn scan(dir: &Path, disk: &Disk, known: u64, visit: Visit<'_>) -> Res
 pub(crate) fn read_from(segments: &[Segment], from: u64, visit: Visit<'_>) -> Result<(), StoreError> {
     for segment in segments.iter().filter(|segment| segment.last >= from) {
         let mut wanted = |record: &[u8]| if peek(record).0 >= from { visit(record) } else { Ok(()) };
-        if let (_, Some(Damage { offset, reason })) = read_segment(&segment.path, segment.bytes, &mut wanted)? {
+        if let (_, Some(Damage { offset, reason, .. })) = read_segment(&segment.path, segment.bytes, &mut wanted)? {
             return Err(StoreError::JournalDamaged { path: segment.path.clone(), offset, reason });
         }
     }
@@ -137,7 +138,12 @@ fn read_segment(path: &Path, limit: u64, visit: Visit<'_>) -> Result<(Segment, O
         read_frame(&mut input, &mut frame).map_err(io("read"))?;
         let (records, frame_len) = match decode_frame(header.salt, &frame) {
             Ok(decoded) => decoded,
-            Err(reason) => return Ok((segment, Some(Damage { offset, reason: reason.to_owned() }))),
+            Err(reason) => {
+                // A batch that was lost to the last byte looks like this, too; it is noticed by what follows it.
+                let reach = written_behind(path, offset)?;
+                segment.bytes = offset;
+                return Ok((segment, (reach > 0).then(|| Damage { offset, bytes: reach, reason: reason.to_owned() })));
+            }
         };
         for record in records {
             let (seq, _) = peek(record);
@@ -189,8 +195,26 @@ fn good_frame_behind(path: &Path, segment: &Segment, offset: u64) -> Result<bool
     Ok(found)
 }
 
-fn cut(path: &Path, segment: &Segment, offset: u64, disk: &Disk) -> Result<TornTail, StoreError> {
-    let bytes = segment.bytes - offset;
+/// How many bytes there are from `offset` to the last one that is not 0; holds one piece of the file at a time.
+fn written_behind(path: &Path, offset: u64) -> Result<u64, StoreError> {
+    let io = |action| StoreError::io(action, path);
+    let mut file = File::open(path).map_err(io("open"))?;
+    file.seek(SeekFrom::Start(offset)).map_err(io("read"))?;
+    let (mut at, mut reach) = (0, 0);
+    let mut piece = vec![0; 1 << 16];
+    loop {
+        let read = file.read(&mut piece).map_err(io("read"))?;
+        if read == 0 {
+            return Ok(reach);
+        }
+        if let Some(last) = piece[..read].iter().rposition(|byte| *byte != 0) {
+            reach = at + last as u64 + 1;
+        }
+        at += read as u64;
+    }
+}
+
+fn cut(path: &Path, offset: u64, bytes: u64, disk: &Disk) -> Result<TornTail, StoreError> {
     tracing::warn!(segment = %path.display(), offset, bytes, "cut an unacknowledged batch off the journal's end");
     let file = File::options().write(true).open(path).map_err(StoreError::io("open", path))?;
     disk.truncate(&file, path, offset).map_err(StoreError::io("cut the torn tail of", path))?;

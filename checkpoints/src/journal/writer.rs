@@ -1,5 +1,9 @@
-//! Appending to the journal. A batch is one append and one sync; after an error nothing more is ever written, because
+//! Appending to the journal. A batch is one write and one sync; after an error nothing more is ever written, because
 //! the kernel may have dropped the dirty pages and a second sync would lie.
+//!
+//! The active file is longer than what it holds: zeros are written ahead, so that most batches overwrite blocks that
+//! the file has already, and their sync need not wait for the file system's own journal. A reader takes zeros up to the
+//! end of a file for what they are.
 
 use std::collections::hash_map::RandomState;
 use std::fs::File;
@@ -19,7 +23,10 @@ pub(crate) struct Writer {
     segments: Arc<Segments>,
     active: Segment,
     file: File,
+    /// Length of the active file: what it holds, and the zeros behind that.
+    on_disk: u64,
     roll_bytes: u64,
+    ahead_bytes: u64,
     buffer: Vec<u8>,
 }
 
@@ -34,7 +41,7 @@ impl Writer {
     ) -> Result<Self, StoreError> {
         let (active, file) = match segments.pop() {
             Some(active) => {
-                let open = File::options().append(true).open(&active.path);
+                let open = File::options().write(true).open(&active.path);
                 let file = open.map_err(StoreError::io("open", &active.path))?;
                 // What a killed process left in the page cache is about to be applied and confirmed to retries.
                 disk.sync_all(&file, &active.path).map_err(StoreError::io("sync", &active.path))?;
@@ -43,23 +50,48 @@ impl Writer {
             None => create_segment(dir, &disk, next)?,
         };
         disk.sync_dir(dir).map_err(StoreError::io("sync the directory", dir))?;
+        let on_disk = file.metadata().map_err(StoreError::io("look at", &active.path))?.len();
         let segments = Arc::new(Segments::new(dir, segments, active.bytes));
-        Ok(Self { disk, dir: dir.to_path_buf(), segments, active, file, roll_bytes, buffer: Vec::new() })
+        Ok(Self {
+            disk,
+            dir: dir.to_path_buf(),
+            segments,
+            active,
+            file,
+            on_disk,
+            roll_bytes,
+            ahead_bytes: 0,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Writes this many zeros ahead at a time, no more than a segment's size.
+    pub(crate) fn with_ahead(self, bytes: u64) -> Self {
+        Self { ahead_bytes: bytes.min(self.roll_bytes), ..self }
     }
 
     /// Makes encoded records durable; they continue the sequence. After an error the writer must not be used again.
     pub(crate) fn commit(&mut self, records: &[Vec<u8>]) -> Result<(), StoreError> {
         if self.active.bytes >= self.roll_bytes {
+            self.trim();
             let (fresh, file) = create_segment(&self.dir, &self.disk, self.active.last + 1)?;
             self.segments.close(std::mem::replace(&mut self.active, fresh));
+            self.on_disk = self.active.bytes;
             self.file = file;
         }
         self.buffer.clear();
         encode_frame(self.active.salt, records.iter().map(Vec::as_slice), &mut self.buffer);
+        let end = self.active.bytes + self.buffer.len() as u64;
+        if end > self.on_disk {
+            let ahead = usize::try_from(self.ahead_bytes).unwrap_or_default();
+            self.buffer.resize(self.buffer.len() + ahead, 0);
+            self.on_disk = end + ahead as u64;
+        }
         let path = &self.active.path;
-        self.disk.write(&mut self.file, path, &self.buffer).map_err(StoreError::io("append to", path))?;
+        let written = self.disk.write_at(&self.file, path, self.active.bytes, &self.buffer);
+        written.map_err(StoreError::io("append to", path))?;
         self.disk.sync_data(&self.file, path).map_err(StoreError::io("sync", path))?;
-        self.active.bytes += self.buffer.len() as u64;
+        self.active.bytes = end;
         self.active.records += records.len() as u64;
         self.active.last += records.len() as u64;
         self.segments.set_active_bytes(self.active.bytes);
@@ -67,6 +99,17 @@ impl Writer {
             self.buffer = Vec::new();
         }
         Ok(())
+    }
+
+    /// Gives back the zeros behind the last batch. They do no harm where that fails, or where a crash brings them back.
+    pub(crate) fn trim(&mut self) {
+        if self.on_disk > self.active.bytes {
+            let trimmed = self.disk.truncate(&self.file, &self.active.path, self.active.bytes);
+            match trimmed {
+                Ok(()) => self.on_disk = self.active.bytes,
+                Err(error) => tracing::warn!(%error, "the zeros behind the journal's end stay"),
+            }
+        }
     }
 
     /// The complete segments, and the size of all.
@@ -79,8 +122,8 @@ fn create_segment(dir: &Path, disk: &Disk, first: u64) -> Result<(Segment, File)
     let path = segment_path(dir, first);
     let salt = RandomState::new().build_hasher().finish();
     let header = Header { first, compacted_last: None, salt }.encode();
-    let mut file = disk.create_file(&path).map_err(StoreError::io("create", &path))?;
-    disk.write(&mut file, &path, &header).map_err(StoreError::io("write", &path))?;
+    let file = disk.create_file(&path).map_err(StoreError::io("create", &path))?;
+    disk.write_at(&file, &path, 0, &header).map_err(StoreError::io("write", &path))?;
     disk.sync_all(&file, &path).map_err(StoreError::io("sync", &path))?;
     disk.sync_dir(dir).map_err(StoreError::io("sync the directory", dir))?;
     let bytes = HEADER_LEN as u64;

@@ -118,6 +118,7 @@ impl Committer {
                 Command::Close => break,
             }
         }
+        self.journal.trim();
         Ok(())
     }
 

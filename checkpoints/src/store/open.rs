@@ -38,7 +38,8 @@ pub(super) fn open(dir: &Path, config: StoreConfig) -> Result<(Store, OpenReport
     let mut report = OpenReport { created, ..OpenReport::default() };
     let recovered = recover(dir, &journal_dir, &config, &mut report)?;
     let journal =
-        Writer::resume(&journal_dir, disk.clone(), recovered.segments, report.last_seq + 1, config.segment_bytes)?;
+        Writer::resume(&journal_dir, disk.clone(), recovered.segments, report.last_seq + 1, config.segment_bytes)?
+            .with_ahead(config.ahead_bytes);
     report.segments = journal.segments().size().0;
     report.rings = recovered.index.stats();
 
