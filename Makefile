@@ -1,6 +1,6 @@
 # Two commands are all a fresh machine needs: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test torture bench ci clean
+.PHONY: help setup demo test torture overload bench ci clean
 SHELL := bash
 DEMO ?=
 BENCH ?=
@@ -11,6 +11,8 @@ help:
 	@echo 'make test    set up, build, run all tests'
 	@echo 'make torture kill, drain and damage a daemon for 30 minutes (UNDERSTUDY_TORTURE_MINUTES) and check that nothing is'
 	@echo '             lost; UNDERSTUDY_TORTURE_SEED repeats a round'
+	@echo 'make overload  ask and rate far more than a daemon can take for 3 minutes (UNDERSTUDY_OVERLOAD_SECONDS) and check that'
+	@echo '             it refuses with a reason, in bounded memory, and recovers'
 	@echo 'make setup   fetch libtorch and the default model into .libtorch/ and .models/ (once; resumable)'
 	@echo 'make bench   measure tokens a second and the phases of an update, as JSON (BENCH="..." passes flags on)'
 	@echo 'make ci      everything that must hold before a change lands'
@@ -31,7 +33,11 @@ test: setup
 
 torture: setup
 	@UNDERSTUDY_TORTURE_MINUTES=$${UNDERSTUDY_TORTURE_MINUTES:-30} \
-		cargo test --locked --test integration crash:: -- --nocapture
+		cargo test --locked --test integration crash::crash_kills -- --nocapture
+
+overload: setup
+	@UNDERSTUDY_OVERLOAD_SECONDS=$${UNDERSTUDY_OVERLOAD_SECONDS:-180} \
+		cargo test --locked --test integration overload:: -- --nocapture
 
 bench: setup
 	@cargo run --release --locked --quiet -- bench $(BENCH)

@@ -2,6 +2,7 @@
 
 mod crash;
 mod learning;
+mod overload;
 mod program;
 mod reward_fixtures;
 mod stack_exchange;

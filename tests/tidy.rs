@@ -137,6 +137,20 @@ fn actors_know_links_and_messages_but_not_each_other() {
 }
 
 #[test]
+fn no_message_passes_the_bound_of_a_mailbox() {
+    // A message sent with do_send, or through a new clone of an address each time, is never refused.
+    let unbounded = [".do_send(", ".clone().try_send("];
+    let mut offenders = Vec::new();
+    for (name, text) in rust_files(&["src", "actors/src", "checkpoints/src"]) {
+        for (number, line) in text.lines().enumerate() {
+            let found = unbounded.iter().filter(|call| line.contains(**call));
+            offenders.extend(found.map(|call| format!("{name}:{}: {call}…)", number + 1)));
+        }
+    }
+    check("whoever is too busy refuses or lets wait", offenders);
+}
+
+#[test]
 fn every_metric_that_is_emitted_is_documented_and_every_documented_one_exists() {
     let document = std::fs::read_to_string(root().join("docs/METRICS.md")).expect("docs/METRICS.md");
     let catalogue: BTreeSet<String> =

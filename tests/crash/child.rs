@@ -14,7 +14,8 @@ use tokio::time::Instant;
 
 use crate::program::{PATIENCE, understudy};
 
-const SETTINGS: [&str; 18] = [
+/// A tiny loop that learns, saves and is rated all the time.
+const SETTINGS: [&str; 19] = [
     "model.trainable_layers=1",
     "generation.max_tokens=8",
     "generation.max_context=400",
@@ -32,25 +33,32 @@ const SETTINGS: [&str; 18] = [
     "checkpoint.every_updates=1",
     "hearing.ratings_before_scores=0",
     "log.format=json",
+    // Says the digest of what each learner holds after a start.
+    "log.filter=info,understudy_actors::checkpoint=debug",
     "supervision.drain_s=55",
 ];
 
 /// A daemon that was started.
-pub(super) struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
     address: Option<String>,
     ready: mpsc::Receiver<Result<String, String>>,
     lines: Arc<Mutex<Vec<Value>>>,
     log: Option<JoinHandle<()>>,
     /// When it was started.
-    pub(super) began: Instant,
+    pub(crate) began: Instant,
 }
 
 impl Daemon {
-    pub(super) fn start(data: &Path, model: &str) -> Self {
+    pub(crate) fn start(data: &Path, model: &str) -> Self {
+        Self::start_with(data, model, &[])
+    }
+
+    /// The same with further settings.
+    pub(crate) fn start_with(data: &Path, model: &str, more: &[&str]) -> Self {
         let mut command = understudy();
         command.args(["serve", "--model", model, "--bind", "127.0.0.1:0", "--data-dir"]).arg(data);
-        SETTINGS.iter().for_each(|setting| {
+        SETTINGS.iter().chain(more).for_each(|setting| {
             command.args(["--set", setting]);
         });
         let began = Instant::now();
@@ -75,8 +83,13 @@ impl Daemon {
         Self { child, address: None, ready, lines, log: Some(log), began }
     }
 
+    /// Its id, for looks at it.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits until it serves; the error is the last that it said.
-    pub(super) fn ready(&mut self) -> Result<(), String> {
+    pub(crate) fn ready(&mut self) -> Result<(), String> {
         let told = self.ready.recv_timeout(PATIENCE);
         let told = told.unwrap_or_else(|_| Err(format!("not ready within {} s", PATIENCE.as_secs())));
         self.address = Some(told.map_err(|last| format!("the daemon does not start: {last}"))?);
@@ -84,36 +97,36 @@ impl Daemon {
     }
 
     /// The way to it for other threads.
-    pub(super) fn line(&self) -> Line {
+    pub(crate) fn line(&self) -> Line {
         Line(self.address.clone().expect("asked once it is ready"))
     }
 
     /// The log lines so far with this message.
-    pub(super) fn said(&self, message: &str) -> Vec<Value> {
+    pub(crate) fn said(&self, message: &str) -> Vec<Value> {
         let lines = self.lines.lock().expect("nobody panics with it");
         lines.iter().filter(|line| line["message"] == message).cloned().collect()
     }
 
     /// The log lines that tell of something wrong: errors, and what is not a line of the log (a panic's message).
-    pub(super) fn complaints(&self) -> Vec<String> {
+    pub(crate) fn complaints(&self) -> Vec<String> {
         let lines = self.lines.lock().expect("nobody panics with it");
         lines.iter().filter(|line| line["level"] == "ERROR" || line.is_string()).map(Value::to_string).collect()
     }
 
     /// SIGKILL, and the log to its end.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
         self.gone();
     }
 
     /// SIGTERM.
-    pub(super) fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         let told = Command::new("kill").arg(self.child.id().to_string()).status();
         assert!(told.is_ok_and(|status| status.success()), "the child is still ours until it is waited for");
     }
 
     /// Waits for its end; `None` when that does not come.
-    pub(super) fn ended(&mut self) -> Option<ExitStatus> {
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         let end = Instant::now() + PATIENCE;
         loop {
             if let Ok(Some(status)) = self.child.try_wait() {
@@ -143,11 +156,16 @@ impl Drop for Daemon {
 
 /// An address to ask at.
 #[derive(Clone)]
-pub(super) struct Line(String);
+pub(crate) struct Line(String);
 
 impl Line {
+    /// Where it is.
+    pub(crate) fn address(&self) -> &str {
+        &self.0
+    }
+
     /// Status and body, or nothing when the connection broke before all of it was here.
-    pub(super) fn call(&self, method: &str, path: &str, body: &Value) -> Option<(u16, Value)> {
+    pub(crate) fn call(&self, method: &str, path: &str, body: &Value) -> Option<(u16, Value)> {
         let mut stream = TcpStream::connect(&self.0).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
         let body = if body.is_null() { String::new() } else { body.to_string() };

@@ -4,19 +4,25 @@
 //! Invariant: the oracle believes only what came back over HTTP as a whole, and what lies on the disk when no daemon runs.
 //! A failure names the seed that repeats its schedule; what people say in between depends on the machine's pace too.
 
-mod child;
+pub(crate) mod child;
 mod damage;
 mod oracle;
 mod people;
+pub(crate) mod process;
+mod resumed;
 mod rounds;
 mod schedule;
+mod tally;
+mod torn;
 mod verdict;
 
 use std::time::Duration;
 
-use rounds::{Rig, Tally};
+use rounds::Rig;
 use schedule::Schedule;
+use tally::Tally;
 use tokio::time::Instant;
+pub(crate) use verdict::stored as stored_feedback;
 
 /// Repeats a schedule when it is set.
 const SEED: &str = "UNDERSTUDY_TORTURE_SEED";
@@ -29,11 +35,11 @@ const DECKS_OF_TORTURE: usize = 2;
 
 /// Waits while another process works.
 #[expect(clippy::disallowed_methods, reason = "another process is waited for; there is no clock to simulate")]
-fn pause(time: Duration) {
+pub(crate) fn pause(time: Duration) {
     std::thread::sleep(time);
 }
 
-fn number(variable: &str) -> Option<u64> {
+pub(crate) fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} is '{text}'; give a whole number")))
 }
@@ -44,7 +50,7 @@ fn round(seed: u64, decks: usize, tally: &mut Tally) {
     println!("{SEED}={seed}: a round of {decks} decks");
     let mut rig = Rig::new(seed);
     let went = rig.play(&Schedule::of(seed, decks));
-    tally.add(&rig);
+    tally.add(&rig.counts());
     let seconds = began.elapsed().as_secs();
     println!("{SEED}={seed}: {} after {seconds} s; {}", if went.is_ok() { "held" } else { "BROKEN" }, rig.summary());
     if let Err(faults) = went {

@@ -15,6 +15,8 @@ use super::schedule::Dice;
 
 /// People at the same time.
 const PEOPLE: u64 = 4;
+/// Newest chats whose answers are rated; older ones are left alone, as a bounded store lets them go.
+const LATE: usize = 200;
 /// Acknowledged events of earlier runs that are sent again after a start; those of the last run all are.
 const OLD_ONES: usize = 40;
 /// Acknowledged events that are contradicted after a start.
@@ -112,10 +114,11 @@ impl Person {
         Some(json!({"kind": "retract", "feedback": id}))
     }
 
-    /// The answers to one question.
+    /// The answers to one question of late.
     fn dice_answers(&mut self) -> Option<Vec<u64>> {
         let known = locked(&self.known);
-        self.dice.of(&known.answers).cloned()
+        let old = known.answers.len().saturating_sub(LATE);
+        self.dice.of(&known.answers[old..]).cloned()
     }
 
     /// A new event. Now and then it is sent twice at the same time, sometimes with another content.

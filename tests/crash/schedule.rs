@@ -41,6 +41,10 @@ pub(super) enum End {
     Kill(Duration),
     /// SIGKILL so long after it was started, ready or not.
     KillStarting(Duration),
+    /// SIGKILL as soon as a checkpoint is being written, some time after it served.
+    KillSaving(Duration),
+    /// SIGKILL as soon as new weights are taken up, some time after it served.
+    KillSwapping(Duration),
     /// SIGTERM so long after it served; it ends by itself.
     Drain(Duration),
     /// SIGTERM, and SIGKILL so long after that.
@@ -55,14 +59,20 @@ pub(super) enum Fault {
     TruncatePart,
     /// One bit of one part of the newest checkpoint turns.
     FlipBit,
+    /// One part of the newest checkpoint is gone.
+    RemovePart,
     /// The replay store is gone.
     RemoveSled,
+    /// One page of the replay store is overwritten.
+    SledPage,
+    /// The journal ends in a part of a batch.
+    TearTail,
 }
 
 impl Fault {
     /// Whole checkpoints that must be there for it.
     pub(super) fn checkpoints(self) -> usize {
-        if matches!(self, Self::TruncatePart | Self::FlipBit) { 2 } else { 0 }
+        if matches!(self, Self::TruncatePart | Self::FlipBit | Self::RemovePart) { 2 } else { 0 }
     }
 }
 
@@ -83,13 +93,24 @@ impl Schedule {
         Self((0..decks).flat_map(|_| Self::deck(&mut dice)).collect())
     }
 
-    /// Five kills under load, one while it starts, one while it drains, and a drain.
+    /// Four kills at random instants under load, one while it starts, while it saves, while it takes up new weights and
+    /// while it drains, and a drain.
     fn deck(dice: &mut Dice) -> Vec<Step> {
-        let mut ends: Vec<End> = (0..5).map(|_| End::Kill(dice.millis(20..1800))).collect();
+        let mut ends: Vec<End> = (0..4).map(|_| End::Kill(dice.millis(20..1800))).collect();
         ends.push(End::KillStarting(dice.millis(0..1200)));
+        ends.push(End::KillSaving(dice.millis(0..600)));
+        ends.push(End::KillSwapping(dice.millis(0..600)));
         ends.push(End::Drain(dice.millis(100..1000)));
         ends.push(End::KillDraining(dice.millis(100..1000), dice.millis(0..400)));
-        let mut faults = vec![Fault::TruncatePart, Fault::FlipBit, Fault::RemoveSled];
+        let mut faults = vec![
+            Fault::TruncatePart,
+            Fault::FlipBit,
+            Fault::RemovePart,
+            Fault::RemoveSled,
+            Fault::SledPage,
+            Fault::TearTail,
+            Fault::TearTail,
+        ];
         faults.resize(ends.len(), Fault::Nothing);
         dice.shuffle(&mut ends);
         dice.shuffle(&mut faults);

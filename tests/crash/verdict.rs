@@ -13,7 +13,7 @@ use super::oracle::Oracle;
 use crate::program::understudy;
 
 /// What is stored, by id: each sequence number and content.
-type Stored = BTreeMap<String, Vec<(u64, Feedback)>>;
+pub(crate) type Stored = BTreeMap<String, Vec<(u64, Feedback)>>;
 
 /// Compares everything that is stored with everything that is known.
 pub(super) fn compare(data: &Path, oracle: &mut Oracle) {
@@ -57,7 +57,8 @@ fn learned(data: &Path, stored: &Stored, oracle: &mut Oracle) {
     }
 }
 
-fn stored(data: &Path) -> Stored {
+/// All feedback in a store that no daemon holds.
+pub(crate) fn stored(data: &Path) -> Stored {
     let (store, _) = Store::open(data, StoreConfig::default()).expect("the store opens");
     let (handle, mut stored, mut from) = (store.handle(), Stored::new(), 0);
     loop {

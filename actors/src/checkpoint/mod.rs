@@ -4,6 +4,7 @@
 //! the last good one as it was, and is told.
 
 mod anchors;
+mod held;
 mod metric;
 mod saved;
 mod tensors;
@@ -28,7 +29,9 @@ use crate::supervision::Held;
 use crate::worker::{Desk, Job, Worker};
 
 pub(crate) use anchors::CheckpointAnchors;
+pub(crate) use held::tell;
 pub use metric::*;
+pub(crate) use saved::{PPO, REWARD};
 pub use saved::{Saved, SavedError, SavedState};
 pub use tensors::{TensorsError, decode, encode};
 

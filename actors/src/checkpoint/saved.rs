@@ -16,8 +16,8 @@ use super::tensors::{TensorsError, decode, encode};
 use crate::ppo::{LastUpdate, PpoState};
 use crate::reward::RewardState;
 
-const PPO: &str = "ppo.safetensors";
-const REWARD: &str = "reward.safetensors";
+pub(crate) const PPO: &str = "ppo.safetensors";
+pub(crate) const REWARD: &str = "reward.safetensors";
 const SCALARS: &str = "state.json";
 /// Of the parts and of [`SavedState`].
 const FORMAT: u32 = 1;

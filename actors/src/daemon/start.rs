@@ -21,7 +21,7 @@ use crate::annotator::{AnnotatorActor, AnnotatorJob, Rater, RatersClock, SharedO
 use crate::answers::Answers;
 use crate::bus::Bus;
 use crate::cancel::Cancel;
-use crate::checkpoint::{CheckpointActor, CheckpointAnchors, CheckpointJob, Saved, SavedState};
+use crate::checkpoint::{self, CheckpointActor, CheckpointAnchors, CheckpointJob, Saved, SavedState};
 use crate::control::Control;
 use crate::failpoint::Failpoints;
 use crate::feedback::{FeedbackActor, FeedbackJob, PassedOn};
@@ -185,6 +185,7 @@ impl Shared {
             let mut restored = 0;
             if let Some((state, checkpoint)) = Saved::newest(&shared.checkpoints)? {
                 learner.restore(Saved::ppo(&checkpoint)?)?;
+                checkpoint::tell(&checkpoint, checkpoint::PPO, || learner.state());
                 restored = state.policy_version;
             }
             let publisher = LocalPublisher::new(shared.store.clone(), bus.snapshots.clone())?;
@@ -249,6 +250,7 @@ impl Shared {
             let mut recall = None;
             if let Some((_, checkpoint)) = Saved::newest(&shared.checkpoints)? {
                 recall = Some(mind.restore(Saved::reward(&checkpoint)?)?);
+                checkpoint::tell(&checkpoint, checkpoint::REWARD, || mind.state());
             }
             let job = RewardJob {
                 rollouts: bus.rollouts.inlet(),

@@ -46,7 +46,7 @@ pub struct Manifest {
 }
 
 /// Lower-case hexadecimal SHA-256.
-pub(super) fn sha256_hex(bytes: &[u8]) -> String {
+pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
