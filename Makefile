@@ -1,6 +1,6 @@
 # Two commands are all a fresh machine needs: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test torture overload bench ci clean
+.PHONY: help setup demo test torture overload soak bench ci clean
 SHELL := bash
 DEMO ?=
 BENCH ?=
@@ -11,6 +11,8 @@ help:
 	@echo 'make test    set up, build, run all tests'
 	@echo 'make torture kill, drain and damage a daemon for 30 minutes (UNDERSTUDY_TORTURE_MINUTES) and check that nothing is'
 	@echo '             lost; UNDERSTUDY_TORTURE_SEED repeats a round'
+	@echo 'make soak    run a daemon under mixed load for 30 minutes (UNDERSTUDY_SOAK_MINUTES), killed every minute, and check'
+	@echo '             that memory, files, threads and disk stay in their bounds'
 	@echo 'make overload  ask and rate far more than a daemon can take for 3 minutes (UNDERSTUDY_OVERLOAD_SECONDS) and check that'
 	@echo '             it refuses with a reason, in bounded memory, and recovers'
 	@echo 'make setup   fetch libtorch and the default model into .libtorch/ and .models/ (once; resumable)'
@@ -34,6 +36,10 @@ test: setup
 torture: setup
 	@UNDERSTUDY_TORTURE_MINUTES=$${UNDERSTUDY_TORTURE_MINUTES:-30} \
 		cargo test --locked --test integration crash::crash_kills -- --nocapture
+
+soak: setup
+	@UNDERSTUDY_SOAK_MINUTES=$${UNDERSTUDY_SOAK_MINUTES:-30} \
+		cargo test --locked --test integration crash::crash_soak -- --nocapture
 
 overload: setup
 	@UNDERSTUDY_OVERLOAD_SECONDS=$${UNDERSTUDY_OVERLOAD_SECONDS:-180} \

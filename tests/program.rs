@@ -17,8 +17,10 @@ use understudy_model::{ExportParts, GenerationDefaults, ModelCard, export};
 /// Longest wait for anything in here; a tiny model needs a second.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The program, or another build of it where one is named.
 pub(crate) fn understudy() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_understudy"));
+    let built = std::env::var_os("UNDERSTUDY_BINARY");
+    let mut command = Command::new(built.unwrap_or_else(|| env!("CARGO_BIN_EXE_understudy").into()));
     command.env_remove("UNDERSTUDY_CONFIG").env("RUST_BACKTRACE", "0");
     command
 }

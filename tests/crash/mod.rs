@@ -12,6 +12,7 @@ pub(crate) mod process;
 mod resumed;
 mod rounds;
 mod schedule;
+mod soak;
 mod tally;
 mod torn;
 mod verdict;
@@ -28,6 +29,12 @@ pub(crate) use verdict::stored as stored_feedback;
 const SEED: &str = "UNDERSTUDY_TORTURE_SEED";
 /// How long to go on; without it there is one short round.
 const MINUTES: &str = "UNDERSTUDY_TORTURE_MINUTES";
+/// How long the long run is; without it there are two short lives.
+const SOAK_MINUTES: &str = "UNDERSTUDY_SOAK_MINUTES";
+/// Each of its lives is ended after so long.
+const LIFE: Duration = Duration::from_secs(60);
+/// The same in the usual run.
+const SHORT_LIFE: Duration = Duration::from_secs(4);
 /// The seed of the usual run.
 const USUAL_SEED: u64 = 20_261_122;
 /// Each deck holds every end and every fault once or more often; a longer round makes an older data directory.
@@ -78,4 +85,18 @@ fn crash_kills_drains_and_damage_lose_no_acknowledged_rating_and_double_none() {
         }
     }
     println!("crash rig: PASS {tally}");
+}
+
+#[test]
+fn crash_soak_under_mixed_load_keeps_memory_files_threads_and_disk_in_bounds() {
+    let seed = number(SEED).unwrap_or(USUAL_SEED);
+    println!("{SEED}={seed}: the long run");
+    let (lives, life) = number(SOAK_MINUTES).map_or((2, SHORT_LIFE), |minutes| (minutes.max(2) as usize, LIFE));
+    let mut rig = Rig::new(seed);
+    let outcome = soak::soak(&mut rig, lives, life).and_then(|soak| soak.verdict());
+    println!("crash rig: {} {}", if outcome.is_ok() { "PASS" } else { "FAIL" }, rig.summary());
+    if let Err(faults) = outcome {
+        let kept = rig.keep();
+        panic!("repeat with {SEED}={seed}; the data is kept in {}\n  {}", kept.display(), faults.join("\n  "));
+    }
 }

@@ -31,7 +31,8 @@ const CALM: [&str; 2] = ["source.rate=1", "annotators.attention=0"];
 pub(super) struct Rig {
     folder: tempfile::TempDir,
     model: String,
-    known: Known,
+    /// What the outside knows.
+    pub(super) known: Known,
     dice: Dice,
     seed: u64,
     runs: usize,
@@ -48,7 +49,8 @@ pub(super) struct Rig {
     counts: Tally,
 }
 
-type Went = Result<(), Vec<String>>;
+/// Nothing contradicts what is known, or what does.
+pub(super) type Went = Result<(), Vec<String>>;
 
 impl Rig {
     pub(super) fn new(seed: u64) -> Self {
@@ -70,7 +72,7 @@ impl Rig {
         }
     }
 
-    fn data(&self) -> PathBuf {
+    pub(super) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
@@ -79,6 +81,11 @@ impl Rig {
         let (acknowledged, conflicts) = (known.acknowledged().count(), known.conflicts);
         let (lost, doubled, faults) = (known.lost, known.doubled, known.faults.len());
         Tally { rounds: 1, acknowledged, conflicts, lost, doubled, faults, ..self.counts.clone() }
+    }
+
+    /// Whether anything contradicts what is known.
+    pub(super) fn went(&self) -> Went {
+        went(&locked(&self.known))
     }
 
     pub(super) fn summary(&self) -> String {
@@ -154,7 +161,7 @@ impl Rig {
     }
 
     /// SIGKILL, and a look at what it met.
-    fn kill(&mut self, daemon: &mut Daemon, mut met: Met) -> Went {
+    pub(super) fn kill(&mut self, daemon: &mut Daemon, mut met: Met) -> Went {
         let work = at_work(daemon.process());
         daemon.kill();
         let begun = daemon.said("the reward model is learned anew without what was taken back").len();
@@ -201,7 +208,7 @@ impl Rig {
         self.begin_with(done, &[])
     }
 
-    fn begin_with(&mut self, done: Option<Done>, settings: &[&str]) -> Result<Daemon, Vec<String>> {
+    pub(super) fn begin_with(&mut self, done: Option<Done>, settings: &[&str]) -> Result<Daemon, Vec<String>> {
         let from = newest(&self.data());
         self.old.clear();
         self.old = self.half_written();
@@ -240,7 +247,7 @@ impl Rig {
     }
 
     /// People for so long, and until there are so many checkpoints.
-    fn load_on(&mut self, daemon: &mut Daemon, time: Duration, needed: usize) -> Crowd {
+    pub(super) fn load_on(&mut self, daemon: &mut Daemon, time: Duration, needed: usize) -> Crowd {
         let crowd = Crowd::gather(&daemon.line(), &self.known, self.seed, self.runs);
         pause(time);
         let end = Instant::now() + PATIENCE;
@@ -281,7 +288,7 @@ impl Rig {
     }
 
     /// SIGTERM; it ends by itself, in time and with 0.
-    fn drain(&mut self, mut daemon: Daemon) -> Went {
+    pub(super) fn drain(&mut self, mut daemon: Daemon) -> Went {
         let began = Instant::now();
         daemon.terminate();
         match daemon.ended() {
@@ -306,7 +313,7 @@ impl Rig {
     }
 
     /// `understudy checkpoints verify`: whole, but for what the rig damaged.
-    fn check_checkpoints(&mut self) -> Went {
+    pub(super) fn check_checkpoints(&mut self) -> Went {
         resumed::count_on(&self.from, &manifests(&self.data()), &mut locked(&self.known));
         let mut command = understudy();
         command.args(["checkpoints", "verify", "--json", "--data-dir"]).arg(self.data());

@@ -74,7 +74,8 @@ pub(crate) fn stored(data: &Path) -> Stored {
     stored
 }
 
-fn judge(stored: &Stored, oracle: &mut Oracle) {
+/// Compares what is stored with what was acknowledged.
+pub(super) fn judge(stored: &Stored, oracle: &mut Oracle) {
     let (mut lost, mut doubled, mut faults) = (0, 0, Vec::new());
     for (id, found) in stored {
         if found.len() > 1 {
