@@ -68,10 +68,7 @@ pub(super) fn damage(data: &Path, fault: Fault, oracle: &Oracle, dice: &mut Dice
                 0 => torn::cut(data, oracle, dice).or_else(|| torn::tear(data, dice)),
                 _ => torn::tear(data, dice),
             }?;
-            // A cut at a batch's beginning leaves nothing to cut.
-            let length = fs::metadata(&path).expect("it is there").len();
-            let says = (length > offset).then_some(CUT);
-            Some(Done { cut_at: says.map(|_| offset), ..done(format!("{}: {how}", name(&path)), says) })
+            Some(Done { cut_at: offset, ..done(format!("{}: {how}", name(&path)), offset.map(|_| CUT)) })
         }
         Fault::TruncatePart | Fault::FlipBit | Fault::RemovePart => {
             let checkpoint = newest(data)?;

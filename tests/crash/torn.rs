@@ -112,25 +112,30 @@ pub(super) struct Torn {
     pub(super) path: PathBuf,
     /// In what way.
     pub(super) how: &'static str,
-    /// Where the next start has to cut it.
-    pub(super) offset: u64,
+    /// Where the next start has to cut it; where only zeros are left behind the last whole batch, that is room.
+    pub(super) offset: Option<u64>,
 }
 
 /// Leaves a part of a batch behind the last whole one.
 pub(super) fn tear(data: &Path, dice: &mut Dice) -> Option<Torn> {
     let segment = Segment::last(data)?;
     let mut torn = segment.next(dice);
-    let how = match dice.below(4) {
+    let sector = dice.below(torn.len().div_ceil(SECTOR)) * SECTOR;
+    let how = match dice.below(5) {
         0 => {
             torn.truncate(1 + dice.below(torn.len() - 1));
             "the beginning of a batch"
         }
         1 => {
-            let from = dice.below(torn.len().div_ceil(SECTOR)) * SECTOR;
-            torn[from..].fill(0);
+            torn[sector..].fill(0);
             "a batch without its last sectors"
         }
         2 => {
+            let end = torn.len().min(sector + SECTOR);
+            torn[sector..end].fill(0);
+            "a batch without one of its sectors"
+        }
+        3 => {
             torn.truncate(dice.below(torn.len()));
             torn.extend(noise(dice, 4096));
             "the beginning of a batch and noise"
@@ -140,12 +145,17 @@ pub(super) fn tear(data: &Path, dice: &mut Dice) -> Option<Torn> {
             "zeros"
         }
     };
-    let end = segment.end();
-    let mut bytes = segment.bytes;
-    bytes.truncate(end);
-    bytes.extend(torn);
-    fs::write(&segment.path, bytes).expect("it can be written");
-    Some(Torn { path: segment.path, how, offset: end as u64 })
+    let (end, mut bytes) = (segment.end(), segment.bytes);
+    // Room may have been written ahead; the batch goes over it.
+    bytes.resize(bytes.len().max(end + torn.len()), 0);
+    bytes[end..end + torn.len()].copy_from_slice(&torn);
+    Some(left(segment.path, how, end, &bytes))
+}
+
+fn left(path: PathBuf, how: &'static str, end: usize, bytes: &[u8]) -> Torn {
+    fs::write(&path, bytes).expect("it can be written");
+    let offset = bytes[end..].iter().any(|byte| *byte != 0).then_some(end as u64);
+    Torn { path, how, offset }
 }
 
 /// Cuts the last batch short when nobody was told of anything in it.
@@ -170,9 +180,12 @@ pub(super) fn cut(data: &Path, oracle: &Oracle, dice: &mut Dice) -> Option<Torn>
         return None;
     }
     let length = batch.start + dice.below(batch.len());
-    let file = fs::OpenOptions::new().write(true).open(&segment.path).expect("it is there");
-    file.set_len(length as u64).expect("it can be cut");
-    Some(Torn { path: segment.path, how: "the last batch cut short", offset: batch.start as u64 })
+    let mut bytes = segment.bytes;
+    match dice.below(2) {
+        0 => bytes.truncate(length),
+        _ => bytes[length..].fill(0),
+    }
+    Some(left(segment.path, "the last batch cut short", batch.start, &bytes))
 }
 
 /// Whether the replay store may know one of the journal's last `count` records; a copy is asked.
@@ -219,7 +232,7 @@ mod tests {
             assert!(cut(data.path(), &Oracle::default(), &mut dice).is_none());
             let torn = tear(data.path(), &mut dice).unwrap();
             let (store, report) = Store::open(data.path(), StoreConfig::default()).unwrap();
-            assert_eq!(report.torn_tail.map(|tail| tail.offset), Some(torn.offset), "{torn:?}");
+            assert_eq!(report.torn_tail.map(|tail| tail.offset), torn.offset, "{torn:?}");
             assert_eq!((report.last_seq, report.rebuilt), (5, None), "{torn:?}");
             store.close().unwrap();
         }
