@@ -12,6 +12,12 @@ use std::time::Duration;
 use crate::error::ActorError;
 use crate::locked::locked;
 
+/// What the daemon's actors do in one unit each: a fail point stands before and after it.
+pub const UNITS: [&str; 9] =
+    ["policy", "feedback", "reward", "score", "learn", "ppo", "checkpoint", "source", "annotator"];
+/// Where the points of a unit stand.
+pub const SIDES: [&str; 2] = ["before", "after"];
+
 /// What happens at a fail point.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {

@@ -6,6 +6,10 @@
 mod config;
 mod drain;
 #[cfg(test)]
+mod fault_kit;
+#[cfg(test)]
+mod fault_matrix_tests;
+#[cfg(test)]
 mod guard_tests;
 mod handle;
 mod parts;

@@ -28,7 +28,7 @@ use crate::feedback::{FeedbackActor, FeedbackJob, PassedOn};
 use crate::invariant::Invariants;
 use crate::place::Place;
 use crate::policy::{AnswerIds, AnswerJournal, Outlets, PolicyActor, PolicyJob, Serving};
-use crate::ppo::{PpoActor, PpoJob, Versions};
+use crate::ppo::{PpoActor, PpoJob, Versions, Waiting};
 use crate::reward::{Judge, Mind, MindParts, RewardActor, RewardJob, RewardView, Wording};
 use crate::seams::{Alone, LocalEngine, LocalPublisher, StoreLog, WeightPublisher};
 use crate::source::{QuestionSource, SharedSource, SourceActor, SourceJob};
@@ -178,6 +178,7 @@ impl Shared {
         let (shared, drained) = (self.clone(), Cancel::new());
         let fired = drained.clone();
         let version = watch::channel(0).0;
+        let waiting = Waiting::new(self.config.ppo.batch_size);
         let build = move |lifeline| -> Result<PpoActor, StartError> {
             let Shared { config, bus, .. } = &shared;
             let (trunk, branch) = shared.model.share();
@@ -207,6 +208,7 @@ impl Shared {
                 checkpoint_every: config.checkpoint_every,
                 version: version.clone(),
                 last_update: None,
+                waiting: waiting.clone(),
                 seen: BTreeSet::new(),
                 drained: fired.clone(),
                 invariants: shared.invariants.clone(),

@@ -3,8 +3,36 @@
 //! Invariant: answers to one prompt stay together, so that a batch never tears a group apart.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 
+use crate::locked::locked;
 use crate::messages::ScoredGroup;
+
+/// A batcher that outlives incarnations of its actor. Clones are the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Waiting(Arc<Mutex<Batcher>>);
+
+impl Waiting {
+    /// For batches of at least `batch_size` rollouts.
+    pub(crate) fn new(batch_size: usize) -> Self {
+        Self(Arc::new(Mutex::new(Batcher::new(batch_size))))
+    }
+
+    /// Adds a group.
+    pub(crate) fn push(&self, group: ScoredGroup) {
+        locked(&self.0).push(group);
+    }
+
+    /// Whether [`Waiting::take`] would give a batch.
+    pub(crate) fn is_ready(&self) -> bool {
+        locked(&self.0).is_ready()
+    }
+
+    /// The oldest groups that together reach the batch size.
+    pub(crate) fn take(&self) -> Option<Vec<ScoredGroup>> {
+        locked(&self.0).take()
+    }
+}
 
 /// Whole groups waiting for an update.
 #[derive(Debug)]

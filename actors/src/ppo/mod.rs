@@ -27,7 +27,7 @@ use crate::seams::{TrainGroup, WeightPublisher};
 use crate::supervision::{Held, Hold};
 use crate::worker::{Desk, Job, Worker};
 
-use batch::Batcher;
+pub(crate) use batch::Waiting;
 use metric::record;
 pub use metric::*;
 pub(crate) use versions::Versions;
@@ -95,6 +95,8 @@ pub struct PpoJob {
     pub(crate) version: watch::Sender<PolicyVersion>,
     /// What the last update measured, for the checkpoint's manifest.
     pub(crate) last_update: Option<LastUpdate>,
+    /// Groups that wait for an update; they outlive an incarnation.
+    pub(crate) waiting: Waiting,
     /// Groups that came lately.
     pub(crate) seen: BTreeSet<AnswerId>,
     /// Fired when nothing more will come and everything was learned.
@@ -118,7 +120,7 @@ impl Job for PpoJob {
     type State = PpoState;
 
     async fn run(mut self, desk: Desk<PpoState>) -> Result<(), String> {
-        let mut batcher = Batcher::new(self.learner.config().batch_size);
+        let waiting = self.waiting.clone();
         let mut working: Option<Working> = None;
         let mut open = true;
         let mut scored = self.scored.items();
@@ -146,12 +148,12 @@ impl Job for PpoJob {
                 let _ = somebody.send(self.state());
             }
             if !desk.is_paused()
-                && let Some(batch) = batcher.take()
+                && let Some(batch) = waiting.take()
             {
                 working = Some(self.begin(&desk, batch)?);
                 continue;
             }
-            if !open && (desk.is_paused() || !batcher.is_ready()) {
+            if !open && (desk.is_paused() || !waiting.is_ready()) {
                 self.drained.cancel();
                 if desk.should_finish() {
                     return Ok(());
@@ -160,10 +162,10 @@ impl Job for PpoJob {
             tokio::select! {
                 biased;
                 () = desk.ordered() => (),
-                group = scored.next(), if open && !batcher.is_ready() => match group {
+                group = scored.next(), if open && !waiting.is_ready() => match group {
                     Some(group) => {
                         self.check_once(&group);
-                        batcher.push(group);
+                        waiting.push(group);
                     }
                     None => open = false,
                 },
