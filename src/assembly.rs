@@ -57,6 +57,7 @@ pub fn daemon_config(config: &Config) -> DaemonConfig {
         },
         unit_budget: Duration::from_secs_f64(supervision.unit_budget_s),
         threads: Threads::Dedicated { intra_op: config.threads.intra_op },
+        lockstep: None,
     }
 }
 

@@ -15,6 +15,7 @@ pub mod failpoint;
 pub mod feedback;
 pub mod invariant;
 pub mod link;
+pub mod lockstep;
 pub mod messages;
 pub mod metric;
 pub mod place;

@@ -57,6 +57,7 @@ pub(super) fn run(global: &Global, flags: Flags) -> Outcome {
     live::run(Plan {
         config,
         http: true,
+        lockstep: None,
         people_now_ms: clock::now_ms(),
         metrics,
         watch: move |running: Running| view.watch(running.handle, running.address, running.data, updates),

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use actix_rt::System;
 use metrics_exporter_prometheus::PrometheusHandle;
-use understudy_actors::daemon::{Daemon, DaemonHandle, DaemonParts};
+use understudy_actors::daemon::{Daemon, DaemonConfig, DaemonHandle, DaemonParts};
+use understudy_actors::lockstep::Lockstep;
 use understudy_actors::runtime::{self, Reason, Signals};
 
 use super::{Failure, Outcome};
@@ -30,6 +31,8 @@ pub(super) struct Plan<W> {
     pub(super) http: bool,
     /// What simulated people take for now, in milliseconds since the Unix epoch.
     pub(super) people_now_ms: i64,
+    /// Whether the run is to repeat itself bit for bit.
+    pub(super) lockstep: Option<Lockstep>,
     /// Renders metrics.
     pub(super) metrics: Option<PrometheusHandle>,
     /// Watches the loop; the daemon ends when it returns, and the text says why.
@@ -78,10 +81,11 @@ where
     W: FnOnce(Running) -> F,
     F: Future<Output = String> + 'static,
 {
-    let Plan { config, metrics, watch, .. } = plan;
+    let Plan { config, lockstep, metrics, watch, .. } = plan;
     let signals = Signals::listen()?;
     let begun = clock::now_ms();
-    let daemon = Daemon::start(assembly::daemon_config(&config), parts).await.map_err(anyhow::Error::from)?;
+    let settings = DaemonConfig { lockstep, ..assembly::daemon_config(&config) };
+    let daemon = Daemon::start(settings, parts).await.map_err(anyhow::Error::from)?;
     let handle = daemon.handle();
     let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let server = match listener {

@@ -30,5 +30,12 @@ pub(super) fn run(global: &Global, flags: Flags) -> Outcome {
     let config = global.with("http.bind", flags.bind).load()?.config;
     telemetry::start_logs(&config.log);
     let metrics = Some(telemetry::start_metrics()?);
-    live::run(Plan { config, http: true, people_now_ms: clock::now_ms(), metrics, watch: |_| std::future::pending() })
+    live::run(Plan {
+        config,
+        http: true,
+        people_now_ms: clock::now_ms(),
+        lockstep: None,
+        metrics,
+        watch: |_| std::future::pending(),
+    })
 }

@@ -12,6 +12,7 @@ use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 use toml::Value;
 use understudy_actors::daemon::DaemonHandle;
+use understudy_actors::lockstep::Lockstep;
 use understudy_actors::messages::LoopEvent;
 
 use super::compare::{self, ArmFlag};
@@ -38,6 +39,7 @@ policy's answers to held-out questions by type, and how well the reward model ch
 
 Examples:
   understudy simulate --updates 50 --out curve.jsonl
+  understudy simulate --lockstep --updates 50 --data-dir data/exact
   understudy simulate --compare-utilities --seeds 5 --updates 40 --out compare.json --svg compare.svg
   understudy simulate --minutes 30 --out curve.jsonl --set source.kind=stack_exchange --set source.path=Posts.xml"
 )]
@@ -48,6 +50,10 @@ pub struct Flags {
     /// End (each run) after so many minutes
     #[arg(long, default_value_t = 0.0)]
     minutes: f64,
+    /// One step after the other, so that the run is the same bit for bit however often it is killed and started again;
+    /// --updates then counts from the beginning. A failed actor ends it, and the same command goes on
+    #[arg(long, conflicts_with_all = ["compare_utilities", "minutes"])]
+    lockstep: bool,
     /// Where the curve goes; standard output when left out. With --compare-utilities: where the report goes, as JSON;
     /// it is written after each run, and started again with the same settings the comparison goes on from it
     #[arg(long, value_name = "FILE")]
@@ -98,13 +104,17 @@ pub(super) fn run(global: &Global, flags: Flags) -> Outcome {
     let metrics = Some(telemetry::start_metrics()?);
     let out = output(flags.out.as_deref())?;
     let updates = flags.updates;
+    let lockstep = flags.lockstep.then_some(Lockstep { until_version: Some(updates) });
     live::run(Plan {
         config,
         http: false,
         people_now_ms: MONDAY_NOON_MS,
+        lockstep,
         metrics,
         watch: move |running: Running| async move {
-            let written = write_curve(running.handle, out, updates, limit).await;
+            // In lockstep the updates of earlier starts count, and the last of them may have been of one.
+            let before = lockstep.map(|_| running.handle.policy_version());
+            let written = write_curve(running.handle, out, updates, before, limit).await;
             written.map_or_else(|error| format!("the curve could not be written: {error}"), |()| "done".to_owned())
         },
     })
@@ -121,14 +131,17 @@ async fn write_curve(
     handle: DaemonHandle,
     mut out: Box<dyn Write>,
     updates: u64,
+    before: Option<u64>,
     limit: Option<Duration>,
 ) -> std::io::Result<()> {
     let mut events = handle.events();
     let begun = Instant::now();
     let end = limit.map(|limit| begun + limit);
     let progress = progress_bar(if updates > 0 { updates } else { u64::MAX }, "updates", updates == 0);
-    let (mut gold, mut ratings, mut answers, mut done) = (Vec::new(), 0u64, 0u64, 0u64);
-    loop {
+    let mut done = before.unwrap_or(0);
+    progress.inc(done);
+    let (mut gold, mut ratings, mut answers) = (Vec::new(), 0u64, 0u64);
+    while updates == 0 || done < updates {
         let event = match end {
             Some(end) => match tokio::time::timeout_at(end, events.next()).await {
                 Ok(event) => event,
@@ -142,7 +155,8 @@ async fn write_curve(
             Some(LoopEvent::Rated { .. }) => ratings += 1,
             Some(LoopEvent::Answered { .. }) => answers += 1,
             Some(LoopEvent::PolicyUpdate { version, report, seconds }) => {
-                done += 1;
+                // A version is more than an update where a policy was put back.
+                done = if before.is_some() { version } else { done + 1 };
                 let status = handle.status();
                 let line = json!({
                     "t_s": begun.elapsed().as_secs_f64(),
@@ -162,10 +176,7 @@ async fn write_curve(
                 out.flush()?;
                 gold.clear();
                 progress.set_message(format!("policy {version}"));
-                progress.inc(1);
-                if updates > 0 && done >= updates {
-                    break;
-                }
+                progress.set_position(done);
             }
             Some(_) => {}
         }

@@ -76,6 +76,17 @@ pub struct AnnotatorJob {
     pub(crate) failpoints: Failpoints,
 }
 
+/// Tells watchers what answers are really worth, where the rater knows.
+pub(crate) fn show_gold(rater: &dyn Rater, answered: &AnsweredQuestion, events: &Feed<LoopEvent>) {
+    for answer in answered.answers.iter() {
+        if let Some(gold) = rater.gold(&answered.question, answer) {
+            let version = answer.version_spans.last().map_or(0, |span| span.version);
+            metrics::histogram!(GOLD).record(gold);
+            events.publish(LoopEvent::Gold { answer: answer.id, version, gold });
+        }
+    }
+}
+
 /// One person's rating of the answers to one question.
 type Planned = (usize, AnsweredQuestion);
 
@@ -133,13 +144,7 @@ impl Job for AnnotatorJob {
 impl AnnotatorJob {
     fn see(&self, answered: AnsweredQuestion, schedule: &mut Schedule<Planned>) {
         let mut rater = locked(&self.rater);
-        for answer in answered.answers.iter() {
-            if let Some(gold) = rater.gold(&answered.question, answer) {
-                let version = answer.version_spans.last().map_or(0, |span| span.version);
-                metrics::histogram!(GOLD).record(gold);
-                self.events.publish(LoopEvent::Gold { answer: answer.id, version, gold });
-            }
-        }
+        show_gold(rater.as_ref(), &answered, &self.events);
         for plan in rater.plan(&answered) {
             schedule.plan(Instant::now() + self.clock.ours(plan.delay_ms), (plan.who, answered.clone()));
         }

@@ -21,6 +21,7 @@ use understudy_checkpoints::checkpoint::{Retention, commit, prune};
 use crate::control::{Control, TakeCheckpoint};
 use crate::failpoint::Failpoints;
 use crate::link::{Feed, Inlet};
+use crate::lockstep::Rounds;
 use crate::messages::LoopEvent;
 use crate::policy::AnswerIds;
 use crate::ppo::{PpoActor, PpoState};
@@ -80,6 +81,8 @@ pub struct CheckpointJob {
     pub(crate) ppo: Control<PpoActor>,
     /// The reward's learner.
     pub(crate) reward: Control<RewardActor>,
+    /// Where a run in lockstep stands.
+    pub(crate) rounds: Option<Rounds>,
     /// The counter of answer ids.
     pub(crate) ids: AnswerIds,
     /// Where checkpoints lie.
@@ -138,7 +141,8 @@ impl CheckpointJob {
         let _hand = desk.lifeline.hold(Held::new(format!("checkpoint of policy {}", ppo.version)).saying(&about));
         let unit = desk.lifeline.begin("commit");
         self.failpoints.hit("checkpoint.before").map_err(|error| error.to_string())?;
-        let saved = Saved::new(ppo, reward, self.ids.next()).map_err(|error| error.to_string())?;
+        let lockstep = self.rounds.as_ref().map(Rounds::saved).transpose()?;
+        let saved = Saved::new(ppo, reward, self.ids.next(), lockstep).map_err(|error| error.to_string())?;
         unit.mark();
         let state = saved.state.clone();
         let parts: Vec<(&str, &[u8])> = saved.parts.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();

@@ -13,6 +13,7 @@ use understudy_learning::LearnerState;
 use understudy_learning::stages::{AnswerId, PolicyVersion, RewardVersion};
 
 use super::tensors::{TensorsError, decode, encode};
+use crate::lockstep::RoundState;
 use crate::ppo::{LastUpdate, PpoState};
 use crate::reward::RewardState;
 
@@ -43,6 +44,9 @@ pub struct SavedState {
     /// What the policy's last update measured; retention may choose the best by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_update: Option<LastUpdate>,
+    /// Where a run in lockstep stood.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lockstep: Option<RoundState>,
 }
 
 /// Why a checkpoint could not be made or read.
@@ -100,7 +104,12 @@ pub struct Saved {
 
 impl Saved {
     /// The parts of the learners' states.
-    pub fn new(ppo: PpoState, reward: RewardState, next_answer: AnswerId) -> Result<Self, SavedError> {
+    pub fn new(
+        ppo: PpoState,
+        reward: RewardState,
+        next_answer: AnswerId,
+        lockstep: Option<RoundState>,
+    ) -> Result<Self, SavedError> {
         let state = SavedState {
             format: FORMAT,
             policy_version: ppo.version,
@@ -110,6 +119,7 @@ impl Saved {
             feedback_clean_up_to: reward.clean_up_to,
             next_answer,
             last_update: ppo.last_update,
+            lockstep,
         };
         let tensors = |part, learner: &LearnerState| {
             encode(&learner.tensors).map_err(|error| SavedError::Tensors { part, error }).map(|bytes| (part, bytes))

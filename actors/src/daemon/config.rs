@@ -14,6 +14,7 @@ use understudy_model::generate::EngineConfig;
 
 use super::StartError;
 use crate::bus::Capacities;
+use crate::lockstep::Lockstep;
 use crate::reward::HearingConfig;
 use crate::source::AskingConfig;
 use crate::supervision::RestartPolicy;
@@ -65,6 +66,8 @@ pub struct DaemonConfig {
     pub unit_budget: Duration,
     /// Where the compute actors run.
     pub threads: Threads,
+    /// Whether the run is to repeat itself bit for bit; then nobody but its own raters may take part.
+    pub lockstep: Option<Lockstep>,
 }
 
 impl Default for DaemonConfig {
@@ -98,6 +101,7 @@ impl Default for DaemonConfig {
             restart: RestartPolicy::default(),
             unit_budget: Duration::from_secs(300),
             threads: Threads::Dedicated { intra_op: 1 },
+            lockstep: None,
         }
     }
 }
@@ -124,6 +128,13 @@ impl DaemonConfig {
         if self.asking.samples == 0 || self.asking.samples > most {
             let samples = self.asking.samples;
             return fail(format!("{samples} samples a question: give 1 to {most} (batch_size x (max_staleness + 1))"));
+        }
+        if self.lockstep.is_some() && !self.ppo.batch_size.is_multiple_of(self.asking.samples) {
+            let (samples, batch) = (self.asking.samples, self.ppo.batch_size);
+            return fail(format!(
+                "in lockstep a round is one batch, and batches of {batch} are not made of whole groups of {samples}: set \
+                 batch_size to a multiple of the samples a question"
+            ));
         }
         let longest = self.asking.max_prompt + self.asking.sampling.max_tokens;
         if longest > self.engine.max_context {

@@ -12,6 +12,9 @@ mod fault_matrix_tests;
 #[cfg(test)]
 mod guard_tests;
 mod handle;
+mod in_step;
+#[cfg(test)]
+mod in_step_tests;
 mod parts;
 mod resume;
 mod start;

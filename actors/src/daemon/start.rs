@@ -14,6 +14,7 @@ use understudy_learning::reward::RewardLearner;
 
 use super::config::{DaemonConfig, Threads};
 use super::handle::DaemonHandle;
+use super::in_step::InStep;
 use super::parts::{BaseModel, DaemonParts};
 use super::resume::{Found, look};
 use super::{ResumeReport, StartError};
@@ -37,17 +38,18 @@ use crate::worker::Worker;
 
 /// What all factories share.
 #[derive(Clone)]
-struct Shared {
-    config: DaemonConfig,
-    bus: Bus,
-    model: BaseModel,
+pub(super) struct Shared {
+    pub(super) config: DaemonConfig,
+    pub(super) bus: Bus,
+    pub(super) model: BaseModel,
     store: StoreHandle,
     checkpoints: PathBuf,
     answers: Answers,
     ids: AnswerIds,
     invariants: Invariants,
-    failpoints: Failpoints,
+    pub(super) failpoints: Failpoints,
     quarantine: Quarantine,
+    in_step: Option<InStep>,
 }
 
 /// A running loop: the owner of its threads and its store.
@@ -80,15 +82,18 @@ impl Actors {
 
 impl Daemon {
     /// Starts the loop and returns when all of it is ready. Needs a running actix system.
-    pub async fn start(config: DaemonConfig, parts: DaemonParts) -> Result<Self, StartError> {
+    pub async fn start(mut config: DaemonConfig, parts: DaemonParts) -> Result<Self, StartError> {
         config.validate()?;
         let DaemonParts { model, store, checkpoints, sources, rater, judge, failpoints } = parts;
         let Found { report, unrated } = look(&store.handle(), &checkpoints, config.unrated_again)?;
         let quarantined = store.handle().dir().join("quarantine");
-        let bus = Bus::new(config.capacities, config.ppo.batch_size, config.ppo.max_staleness);
+        let in_step = InStep::of(&mut config, &report)?;
+        // In lockstep a round begins when the one before is learned from.
+        let max_staleness = if in_step.is_some() { 0 } else { config.ppo.max_staleness };
+        let bus = Bus::new(config.capacities, config.ppo.batch_size, max_staleness);
         let shared = Shared {
             answers: Answers::new(store.handle(), config.answers_in_memory),
-            ids: AnswerIds::after(report.highest_answer),
+            ids: AnswerIds::after(in_step.as_ref().map_or(report.highest_answer, |in_step| in_step.last_answer)),
             store: store.handle(),
             invariants: Invariants::new(),
             config,
@@ -97,6 +102,7 @@ impl Daemon {
             checkpoints,
             failpoints,
             quarantine: Quarantine::open(QuarantineFiles::new(&quarantined, Disk::real(), Default::default())),
+            in_step,
         };
         let mut places = Vec::new();
         let mut place = |name| -> Result<Place, StartError> {
@@ -111,14 +117,18 @@ impl Daemon {
         let reward = shared.start_reward(place("reward")?, judge, reward_view).await?;
         let checkpoint = shared.start_checkpoint(place("checkpoint")?, &ppo.1, &reward.1, newest).await?;
         let feedback = shared.start_feedback().await?;
-        let policy = shared.start_policy(place("policy")?).await?;
-        let mut raters = Vec::new();
-        if let Some((rater, clock)) = rater {
-            raters.push(shared.start_annotator(rater, clock, unrated).await?);
-        }
-        let mut asking = Vec::new();
-        for source in sources {
-            asking.push(shared.start_source(source).await?);
+        let (policy, policy_control) = shared.start_policy(place("policy")?).await?;
+        let (mut raters, mut asking) = (Vec::new(), Vec::new());
+        match shared.in_step.clone() {
+            Some(in_step) => asking.extend(shared.start_conductor(in_step, sources, rater, policy_control).await?),
+            None => {
+                if let Some((rater, clock)) = rater {
+                    raters.push(shared.start_annotator(rater, clock, unrated).await?);
+                }
+                for source in sources {
+                    asking.push(shared.start_source(source).await?);
+                }
+            }
         }
         let actors = Actors { policy, feedback, reward, ppo, checkpoint, raters, sources: asking };
         let handle = DaemonHandle {
@@ -162,7 +172,7 @@ impl Daemon {
 }
 
 impl Shared {
-    fn supervision(&self, name: &'static str, place: Place) -> Supervision {
+    pub(super) fn supervision(&self, name: &'static str, place: Place) -> Supervision {
         let config = &self.config;
         let events = self.bus.events.clone();
         let told = move |crash: &crate::supervision::Crash| {
@@ -171,7 +181,12 @@ impl Shared {
             events.publish(crate::messages::LoopEvent::Trouble { actor: crash.actor, what });
         };
         let supervision = Supervision::new(name).policy(config.restart).place(place).budget(config.unit_budget);
-        supervision.seed(config.seed).quarantine(self.quarantine.clone()).on_crash(told)
+        let broken = self.in_step.as_ref().map(|in_step| in_step.rounds.broken().clone());
+        supervision.seed(config.seed).quarantine(self.quarantine.clone()).on_crash(told).on_give_up(move |_| {
+            if let Some(broken) = broken {
+                broken.cancel();
+            }
+        })
     }
 
     async fn start_ppo(&self, place: Place) -> Result<(Supervised, Control<PpoActor>, Cancel), StartError> {
@@ -189,7 +204,11 @@ impl Shared {
                 checkpoint::tell(&checkpoint, checkpoint::PPO, || learner.state());
                 restored = state.policy_version;
             }
-            let publisher = LocalPublisher::new(shared.store.clone(), bus.snapshots.clone())?;
+            let (store, snapshots) = (shared.store.clone(), bus.snapshots.clone());
+            let publisher = match &shared.in_step {
+                Some(_) => LocalPublisher::in_lockstep(store, snapshots, restored),
+                None => LocalPublisher::new(store, snapshots)?,
+            };
             let versions = Versions::new(learner.version(), restored, publisher.highest());
             // A later incarnation leaves the newest weights on show until it has learned better ones.
             if bus.snapshots.stamp() == 0 {
@@ -265,6 +284,7 @@ impl Shared {
                 anchors: Box::new(CheckpointAnchors(shared.checkpoints.clone())),
                 config: config.hearing.clone(),
                 view: view.clone(),
+                fences: shared.in_step.as_ref().map(|in_step| in_step.fences.inlet()),
                 drained: fired.clone(),
                 failpoints: shared.failpoints.clone(),
             };
@@ -294,6 +314,7 @@ impl Shared {
                 events: shared.bus.events.clone(),
                 ppo: ppo.clone(),
                 reward: reward.clone(),
+                rounds: shared.in_step.as_ref().map(|in_step| in_step.rounds.clone()),
                 ids: shared.ids.clone(),
                 dir: shared.checkpoints.clone(),
                 retention: shared.config.retention.clone(),
@@ -336,7 +357,7 @@ impl Shared {
         Ok(actor)
     }
 
-    async fn start_policy(&self, place: Place) -> Result<Supervised, StartError> {
+    async fn start_policy(&self, place: Place) -> Result<(Supervised, Control<PolicyActor>), StartError> {
         let shared = self.clone();
         let build = move |lifeline: Lifeline| -> Result<PolicyActor, StartError> {
             let Shared { config, bus, .. } = &shared;
@@ -348,6 +369,7 @@ impl Shared {
                 known: shared.answers.clone(),
                 pace: bus.pace.clone(),
                 temperature: config.ppo.temperature,
+                lockstep: shared.in_step.is_some(),
             };
             let engine = LocalEngine::new(shared.model.engine(config.engine.clone()), bus.snapshots.clone());
             let journal = AnswerJournal::new(shared.store.clone());
@@ -366,9 +388,9 @@ impl Shared {
             closed.chats.abandon();
             closed.prompts.abandon();
         });
-        let (actor, _) = supervision.start(build);
+        let (actor, control) = supervision.start(build);
         ready(&actor).await?;
-        Ok(actor)
+        Ok((actor, control))
     }
 
     async fn start_annotator(

@@ -31,6 +31,12 @@ pub(crate) enum ServingError {
     /// The journal stopped: what was acknowledged is kept, but nothing more can be.
     #[error("writing answers: {0}")]
     Journal(CommitError),
+    /// In lockstep: the journal has another answer under this id.
+    #[error("answer {answer}: {}", crate::lockstep::DIVERGED)]
+    Diverged {
+        /// Which.
+        answer: AnswerId,
+    },
 }
 
 /// Where finished work goes.
@@ -48,6 +54,9 @@ pub(crate) struct Outlets {
     pub(crate) pace: Pace,
     /// The temperature that the learner works at: answers sampled otherwise are not learned from.
     pub(crate) temperature: f64,
+    /// In lockstep an answer that cannot be kept ends the run, and the generator's hidden states are left to be computed
+    /// anew: they agree with the learners' own but for rounding, and only those are the same after a restart.
+    pub(crate) lockstep: bool,
 }
 
 /// The policy at work.
@@ -191,9 +200,13 @@ impl<E: RolloutEngine> Serving<E> {
         }
     }
 
-    fn settled(&mut self, rollout: Rollout, outcome: Result<Ack, CommitError>) -> Result<(), ServingError> {
+    fn settled(&mut self, mut rollout: Rollout, outcome: Result<Ack, CommitError>) -> Result<(), ServingError> {
+        let lockstep = self.outlets.lockstep;
         match outcome {
             Ok(_) => {
+                if lockstep {
+                    rollout.trunk = TrunkStates::Absent;
+                }
                 self.outlets.known.remember(Arc::new(rollout.clone()));
                 if let Some(group) = self.book.durable(rollout) {
                     self.publish(group);
@@ -201,6 +214,8 @@ impl<E: RolloutEngine> Serving<E> {
                 Ok(())
             }
             Err(error @ (CommitError::Failed { .. } | CommitError::Closed)) => Err(ServingError::Journal(error)),
+            Err(CommitError::Conflict { .. }) if lockstep => Err(ServingError::Diverged { answer: rollout.id }),
+            Err(error) if lockstep => Err(ServingError::Journal(error)),
             Err(error) => {
                 tracing::warn!(answer = rollout.id, %error, "an answer could not be kept");
                 metrics::counter!(metric::UNKEPT).increment(1);

@@ -254,7 +254,17 @@ impl PpoJob {
         let version = self.published();
         let newest = *self.version.borrow();
         self.invariants.check(InvariantId::VersionsRise, version > newest, || format!("{version} after {newest}"));
-        self.publisher.publish(version, self.learner.policy_snapshot()).map_err(|error| error.to_string())?;
+        let figures = [
+            report.policy_loss,
+            report.value_loss,
+            report.kl_per_sequence,
+            report.kl_coef,
+            report.entropy,
+            report.mean_score,
+            report.mean_reward,
+        ];
+        let policy = self.learner.policy_snapshot();
+        self.publisher.publish(version, policy, &figures).map_err(|error| error.to_string())?;
         // Counted from the daemon's start and not by the learner, which goes back when it starts from a checkpoint.
         self.pace.advance(self.pace.version() + 1);
         self.version.send_replace(version);

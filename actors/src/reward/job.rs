@@ -24,6 +24,7 @@ use super::{
 use crate::cancel::Cancel;
 use crate::failpoint::Failpoints;
 use crate::link::{Feed, Inlet, OfferError, Port};
+use crate::lockstep::FenceRequest;
 use crate::messages::{LoopEvent, RolloutGroup, ScoredGroup};
 use crate::seams::{DurableFeedback, FeedbackLog};
 use crate::supervision::Held;
@@ -54,6 +55,8 @@ pub struct RewardJob {
     pub(crate) config: HearingConfig,
     /// What others may see.
     pub(crate) view: watch::Sender<RewardView>,
+    /// Where the ends of rounds are told, in lockstep.
+    pub(crate) fences: Option<Inlet<FenceRequest>>,
     /// Fired when nothing more will come and everything was scored and heard.
     pub(crate) drained: Cancel,
     /// `reward.before`, `reward.after` around each event, `score.…` around each group, `learn.…` around each minibatch.
@@ -63,19 +66,24 @@ pub struct RewardJob {
 impl Job for RewardJob {
     type State = RewardState;
 
-    async fn run(self, desk: Desk<RewardState>) -> Result<(), String> {
-        let behind = Some(Reader::after(self.mind.up_to()));
+    async fn run(mut self, desk: Desk<RewardState>) -> Result<(), String> {
+        let fences = self.fences.take();
+        let behind = fences.is_none().then(|| Reader::after(self.mind.up_to()));
         let (retractions, rebuild) = (Retractions::default(), None);
         let (arrived, alarms) = (BTreeMap::new(), self.mind.alarms());
         let custody = Custody::serving(desk.lifeline.clone());
-        Hearing { job: self, desk, custody, retractions, behind, rebuild, arrived, alarms }.run().await
+        let hearing = Hearing { job: self, desk, custody, retractions, behind, rebuild, arrived, alarms };
+        match fences {
+            Some(fences) => hearing.run_in_step(fences).await,
+            None => hearing.run().await,
+        }
     }
 }
 
 /// An incarnation at work.
-struct Hearing {
-    job: RewardJob,
-    desk: Desk<RewardState>,
+pub(super) struct Hearing {
+    pub(super) job: RewardJob,
+    pub(super) desk: Desk<RewardState>,
     /// What it works on.
     custody: Custody,
     /// What was taken back.
@@ -150,13 +158,15 @@ impl Hearing {
 
     /// Reads what was taken back, and puts what the restored model learned from before back into its replay. Nothing is
     /// computed: scoring begins when the journal is read.
-    async fn prepare(&mut self) -> Result<(), String> {
+    pub(super) async fn prepare(&mut self) -> Result<(), String> {
         // An incarnation after a crash goes back to the last checkpoint, but the version that was shown does not.
         let shown = self.job.view.borrow().version;
         self.job.mind.go_on_from(shown);
         let mut reader = Reader::after(0);
         let mut read = 0;
-        while let Some(event) = reader.next(self.job.log.as_ref(), u64::MAX).map_err(|error| error.to_string())? {
+        // In lockstep what comes after the restored state is read when its round is run again.
+        let last = if self.behind.is_some() { u64::MAX } else { self.job.mind.up_to() };
+        while let Some(event) = reader.next(self.job.log.as_ref(), last).map_err(|error| error.to_string())? {
             self.retractions.note(&event, self.job.log.as_ref()).map_err(|error| error.to_string())?;
             read += 1;
             if read % 256 == 0 {
@@ -232,7 +242,7 @@ impl Hearing {
         Ok(heard)
     }
 
-    fn hear(&mut self, event: DurableFeedback) -> Result<bool, String> {
+    pub(super) fn hear(&mut self, event: DurableFeedback) -> Result<bool, String> {
         let _unit = self.desk.lifeline.begin("foretell");
         let (custody, seq, said) = (self.custody.clone(), event.seq, event.feedback.clone());
         custody.hear(seq, &said, || self.hear_in_hand(event))
@@ -275,7 +285,7 @@ impl Hearing {
         Ok(())
     }
 
-    fn step_rebuild(&mut self) -> Result<bool, String> {
+    pub(super) fn step_rebuild(&mut self) -> Result<bool, String> {
         let Some(rebuild) = &mut self.rebuild else { return Ok(false) };
         let _unit = self.desk.lifeline.begin("learn anew");
         let job = &mut self.job;
@@ -298,7 +308,7 @@ impl Hearing {
 
     /// Scores a group; `None` where too little was learned for the scores to be worth learning from: then the group's
     /// places at the pace are given back, so that answers are still given and rated.
-    fn score(&mut self, group: RolloutGroup) -> Result<Option<ScoredGroup>, String> {
+    pub(super) fn score(&mut self, group: RolloutGroup) -> Result<Option<ScoredGroup>, String> {
         let first = group.rollouts.first().map_or(0, |rollout| rollout.group);
         let label = format!("answers {first} and following");
         let _hand = self.desk.lifeline.hold(Held::new(label).saying(&group.rollouts));
@@ -324,7 +334,7 @@ impl Hearing {
         Ok(scored)
     }
 
-    fn learn(&mut self) -> Result<(), String> {
+    pub(super) fn learn(&mut self) -> Result<(), String> {
         let _unit = self.desk.lifeline.begin("reward minibatch");
         let began = Instant::now();
         let Some(chosen) = self.job.mind.choose() else { return Ok(()) };
@@ -384,7 +394,7 @@ impl Hearing {
     }
 
     /// Scores some of the collapse monitor's probes. `false` when none wait.
-    fn probe(&mut self) -> Result<bool, String> {
+    pub(super) fn probe(&mut self) -> Result<bool, String> {
         if !self.job.mind.has_probes() {
             return Ok(false);
         }
@@ -413,7 +423,7 @@ impl Hearing {
         }
     }
 
-    fn state(&self) -> RewardState {
+    pub(super) fn state(&self) -> RewardState {
         let mind = &self.job.mind;
         let (version, up_to, clean_up_to) = (mind.version(), mind.up_to(), mind.clean_up_to());
         RewardState { learner: mind.state(), version, up_to, clean_up_to }

@@ -140,9 +140,10 @@ fn held_out_probes_leave_with_the_first_rating_of_their_question() {
     assert!(second.d_want.is_some_and(|want| want > 0.05), "{second:?}");
     let mut again = bench.mind();
     again.restore(mind.state()).unwrap();
-    assert_eq!(again.probes.state(), mind.probes.state(), "the history outlives a restart");
+    assert_eq!(again.probes.state(), mind.probes.state(), "the history and what is held out outlive a restart");
+    assert_eq!(again.probes.held_out_len(), 1);
     again.score(group(&bench, 1, Some(0.9))).unwrap();
-    assert_eq!(again.probes.held_out_len(), 0, "and what was rated before it is never held out");
+    assert_eq!(again.probes.held_out_len(), 1, "and what was rated before it is never held out");
 }
 
 #[test]
@@ -191,6 +192,7 @@ fn course(held_back: u64) -> (Vec<&'static str>, RewardView, usize, u64) {
                 anchors: Box::new(nothing_kept()),
                 config: config.clone(),
                 view: view.clone(),
+                fences: None,
                 drained: fired.clone(),
                 failpoints: Failpoints::off(),
             };

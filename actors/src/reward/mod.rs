@@ -5,6 +5,7 @@
 
 mod custody;
 mod hearing;
+mod in_step;
 mod job;
 mod journal;
 mod metric;

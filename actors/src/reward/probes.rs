@@ -14,10 +14,12 @@ use understudy_learning::reward::losses::utility::Utility;
 use understudy_learning::reward::losses::weak_order::{WeightedPair, pairs_of_ranks};
 use understudy_learning::reward::openness::Openness;
 use understudy_learning::reward::{RewardExample, RewardLearner};
-use understudy_learning::stages::{AnswerId, FeedbackKind, Question, Rollout};
+use understudy_learning::stages::{AnswerId, FeedbackKind, Question, Rollout, TrunkStates};
 
 use super::hearing::HearingConfig;
+use super::mind::MindError;
 use super::replay::Replay;
+use crate::answers::Answers;
 
 /// Tokens scored in one unit, unless one question has more.
 const UNIT_TOKENS: usize = 2048;
@@ -172,19 +174,40 @@ impl Probes {
         self.monitor.observe(update, &train, &held_out)
     }
 
-    /// The history and the rated questions; held-out probes are gathered anew after a restart.
+    /// The history, the rated questions and the held-out probes, whose answers stand by their ids. A report in the making
+    /// is not in it.
     pub(super) fn state(&self) -> Value {
+        let ids = |one: &HeldOut| one.answers.iter().map(|answer| answer.id).collect::<Vec<AnswerId>>();
         let mut state = self.monitor.state();
         state["rated"] = self.rated_in_order.iter().copied().collect::<Vec<u64>>().into();
+        state["since"] = self.since.into();
+        state["held_out"] = self.held_out.iter().map(ids).collect::<Vec<_>>().into();
         state
     }
 
-    /// Takes over what [`Probes::state`] gave.
-    pub(super) fn restore(&mut self, state: &Value) -> Result<(), LearningError> {
+    /// Takes over what [`Probes::state`] gave. A held-out probe of which an answer is no longer kept is left out.
+    pub(super) fn restore(
+        &mut self,
+        state: &Value,
+        answers: &Answers,
+        learner: &RewardLearner,
+    ) -> Result<(), MindError> {
         self.monitor.restore(state)?;
         let rated = state["rated"].as_array().into_iter().flatten().filter_map(Value::as_u64);
         self.rated_in_order = rated.collect();
         self.rated = self.rated_in_order.iter().copied().collect();
+        self.since = state["since"].as_u64().unwrap_or(0);
+        self.held_out.clear();
+        for ids in state["held_out"].as_array().into_iter().flatten() {
+            let ids = ids.as_array().into_iter().flatten().filter_map(Value::as_u64);
+            let found = ids.map(|id| answers.find(id)).collect::<Result<Option<Vec<_>>, _>>()?;
+            let Some(found) = found.filter(|found| !found.is_empty()) else { continue };
+            let without_states =
+                |answer: Arc<Rollout>| Rollout { trunk: TrunkStates::Absent, ..Rollout::clone(&answer) };
+            let answers: Vec<Rollout> = found.into_iter().map(without_states).collect();
+            let (question, features) = (answers[0].prompt.question.clone(), prompt_features(learner, &answers[0])?);
+            self.held_out.push(HeldOut { question, features, answers });
+        }
         Ok(())
     }
 }

@@ -68,7 +68,7 @@ impl Mind {
         self.learner.restore(&LearnerState { tensors, scalars: scalars["learner"].take() })?;
         self.openness.restore(&scalars["openness"])?;
         self.drift.restore(&scalars["drift"])?;
-        self.probes.restore(&scalars["collapse"])?;
+        self.probes.restore(&scalars["collapse"], &self.parts.answers, &self.learner)?;
         (self.up_to, self.heard, self.learned, self.base) = (heard.up_to, heard.events, heard.learned, heard.base);
         self.dirty = (heard.clean_up_to < heard.up_to).then_some(heard.clean_up_to);
         self.fresh = heard.fresh.into();

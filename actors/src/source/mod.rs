@@ -76,6 +76,27 @@ pub struct SourceJob {
     pub(crate) failpoints: Failpoints,
 }
 
+/// The question at `position` as a request to learn from.
+pub(crate) fn ask_of(
+    text: &TextCodec,
+    config: &AskingConfig,
+    question: Arc<Question>,
+    position: u64,
+    ticket: Ticket,
+) -> Result<PromptRequest, String> {
+    let prompt = render(text, config.system.as_deref(), &question, config.max_prompt)
+        .map_err(|error| format!("question {} does not render: {error}", question.id))?;
+    // Every question draws its answers from a stream of its own, also when it comes round again.
+    let seed = Stream::new(config.sampling.seed, Purpose::Sampling, position).below(usize::MAX) as u64;
+    Ok(PromptRequest {
+        prompt,
+        samples: config.samples,
+        sampling: Sampling { seed, ..config.sampling.clone() },
+        stop: config.stop.clone(),
+        asker: Asker::Training(ticket),
+    })
+}
+
 impl Job for SourceJob {
     type State = ();
 
@@ -147,19 +168,9 @@ impl SourceJob {
     }
 
     fn request(&self, question: Arc<Question>, position: u64, ticket: Ticket) -> Result<PromptRequest, String> {
-        let config = &self.config;
-        let prompt = render(&self.text, config.system.as_deref(), &question, config.max_prompt)
-            .map_err(|error| format!("question {} does not render: {error}", question.id))?;
-        // Every question draws its answers from a stream of its own, also when it comes round again.
-        let seed = Stream::new(config.sampling.seed, Purpose::Sampling, position).below(usize::MAX) as u64;
+        let request = ask_of(&self.text, &self.config, question, position, ticket)?;
         self.failpoints.hit("source.after").map_err(|error| error.to_string())?;
-        Ok(PromptRequest {
-            prompt,
-            samples: config.samples,
-            sampling: Sampling { seed, ..config.sampling.clone() },
-            stop: config.stop.clone(),
-            asker: Asker::Training(ticket),
-        })
+        Ok(request)
     }
 
     /// Where the journal says that this source stood.

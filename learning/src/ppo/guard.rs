@@ -11,7 +11,7 @@ use super::report::PpoReport;
 use super::score::RunningMoments;
 use crate::error::LearningError;
 use crate::stages::PolicyVersion;
-use crate::state::{LearnerState, get_u64};
+use crate::state::{LearnerState, get_u64, with_prefix};
 
 /// A KL of at most this share of its budget is well within.
 const KL_WELL_WITHIN: f64 = 0.5;
@@ -99,7 +99,7 @@ pub struct Rollback {
     pub version: PolicyVersion,
 }
 
-/// What the guard remembers. It begins anew with each learner and each restored state.
+/// What the guard remembers. It begins anew with each learner, and with a restored state that holds nothing of it.
 #[derive(Debug, Default)]
 pub(super) struct Guard {
     /// Updates in a row that were bad.
@@ -108,6 +108,39 @@ pub(super) struct Guard {
     entropy: Option<f64>,
     /// The last state that was good, without the reference, which never changes.
     good: Option<LearnerState>,
+}
+
+/// Among a learner's tensors, those of the guard's good state; among its scalars, what else the guard remembers.
+const GUARD: &str = "guard/";
+const REMEMBERED: &str = "guard";
+
+impl Guard {
+    /// Adds what is remembered to a learner's state.
+    pub(super) fn save(&self, state: &mut LearnerState) {
+        let entropy_bits = self.entropy.map(f64::to_bits);
+        let good = self.good.as_ref().map(|good| good.scalars.clone());
+        state.scalars[REMEMBERED] =
+            serde_json::json!({"strikes": self.strikes, "entropy_bits": entropy_bits, "good": good});
+        for (name, tensor) in self.good.iter().flat_map(|good| &good.tensors) {
+            state.tensors.push((format!("{GUARD}{name}"), tensor.shallow_clone())); // never written to
+        }
+    }
+
+    /// What a saved state remembers.
+    pub(super) fn saved(state: &LearnerState) -> Result<Self, LearningError> {
+        #[derive(Deserialize)]
+        struct Remembered {
+            strikes: u32,
+            entropy_bits: Option<u64>,
+            good: Option<serde_json::Value>,
+        }
+        let Some(remembered) = state.scalars.get(REMEMBERED) else { return Ok(Self::default()) };
+        let Remembered { strikes, entropy_bits, good } = Remembered::deserialize(remembered)
+            .map_err(|error| LearningError::state(REMEMBERED, format!("does not read ({error})")))?;
+        let tensors = || with_prefix(&state.tensors, GUARD).into_iter().collect();
+        let good = good.map(|scalars| LearnerState { tensors: tensors(), scalars });
+        Ok(Self { strikes, entropy: entropy_bits.map(f64::from_bits), good })
+    }
 }
 
 impl PpoLearner {

@@ -106,7 +106,10 @@ impl PpoLearner {
 
     /// Everything that a run needs to go on bit for bit. Take it between updates: an update under way is not in it.
     pub fn state(&self) -> LearnerState {
-        self.copied(&self.weights(), self.moments)
+        let mut state = self.copied(&self.weights(), self.moments);
+        self.guard.save(&mut state);
+        state.scalars["not_finite"] = self.not_finite.into();
+        state
     }
 
     /// Copies of `weights` and of everything beside them, with `moments` in place of its own.
@@ -139,6 +142,9 @@ impl PpoLearner {
             squares: get_f64(scalars, "score_squares")?,
         };
         let kl_coef = get_f64(scalars, "kl_coef")?;
+        let guard = Guard::saved(&state)?;
+        // Absent in what the guard kept: a learner that is put back begins anew.
+        let not_finite = scalars["not_finite"].as_u64().unwrap_or(0) as u32;
         let weights = self.weights().map(|(prefix, parameters)| (parameters, with_prefix(tensors, prefix)));
         let (policy_moments, value_moments) = (with_prefix(tensors, POLICY_ADAM), with_prefix(tensors, VALUE_ADAM));
         for (parameters, saved) in &weights {
@@ -152,8 +158,8 @@ impl PpoLearner {
         self.policy_adam.load_state(&policy_moments)?;
         self.value_adam.load_state(&value_moments)?;
         self.controller.set_coefficient(kl_coef);
-        (self.version, self.seed, self.moments, self.not_finite) = (version, seed, moments, 0);
-        self.guard = Guard::default();
+        (self.version, self.seed, self.moments, self.not_finite) = (version, seed, moments, not_finite);
+        self.guard = guard;
         Ok(())
     }
 

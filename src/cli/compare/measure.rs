@@ -156,6 +156,7 @@ impl Bench {
         let plan = Plan {
             config: config.clone(),
             http: false,
+            lockstep: None,
             people_now_ms: now,
             metrics: None,
             watch: move |running: Running| async move {

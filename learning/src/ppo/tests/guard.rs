@@ -9,10 +9,12 @@ fn guarded(guard: GuardConfig) -> PpoConfig {
     PpoConfig { guard: GuardConfig { patience: 2, ..guard }, ..config() }
 }
 
-/// The scalars of the state, but for the version.
+/// The scalars of the state, but for the version and the guard's own.
 fn scalars(learner: &PpoLearner) -> serde_json::Value {
     let mut scalars = learner.state().scalars;
-    scalars.as_object_mut().unwrap().remove("version");
+    let all = scalars.as_object_mut().unwrap();
+    all.remove("version");
+    all.remove("guard");
     scalars
 }
 
@@ -50,6 +52,25 @@ fn after_two_updates_over_the_budget_it_is_bit_for_bit_what_it_was_and_goes_on_a
     let reports = [run(&mut learner, again.clone()), run(&mut other, again)];
     assert_eq!(reports[0], reports[1]);
     assert_eq!(bits(&learner), bits(&other));
+}
+
+#[test]
+fn saved_between_two_bad_updates_it_is_put_back_by_the_second_as_if_it_had_not_been_saved() {
+    let mut learner = learner(guarded(GuardConfig::default()), 37);
+    let report = update(&mut learner, 1);
+    assert_eq!(learner.guard(&report).unwrap(), None);
+    let good = bits(&learner);
+    let report = update(&mut learner, 2);
+    assert_eq!(learner.guard(&over_budget(&report)).unwrap(), None);
+    let mut other = super::learner(learner.config().clone(), 38);
+    other.restore(learner.state()).unwrap();
+    for learner in [&mut learner, &mut other] {
+        let report = update(learner, 3);
+        let rollback = learner.guard(&over_budget(&report)).unwrap().expect("the second in a row");
+        assert_eq!((rollback.reason, rollback.to), (GoneBad::Kl, 1));
+        assert_eq!(bits(learner), good);
+    }
+    assert_eq!(scalars(&learner), scalars(&other));
 }
 
 #[test]
