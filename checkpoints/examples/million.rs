@@ -1,5 +1,5 @@
-//! What a million ratings cost: memory of the process, bytes of the journal and of sled, the time of a start. Then two
-//! million more, which the ring and the key window do not hold, to see that the space comes back.
+//! What a million ratings cost: memory of the process, bytes of the journal and of sled, the time of a start, of reading
+//! records at random. Then two million more, which the ring and the key window do not hold, to see that the space comes back.
 //!
 //! `cargo run --release -p understudy-checkpoints --example million -- [ratings] [directory]`
 #![expect(clippy::disallowed_methods, reason = "it measures real time on plain threads; there is no arbiter to block")]
@@ -10,6 +10,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use understudy_checkpoints::{Bounds, NewRecord, RecordKind, Store, StoreConfig, StoreHandle};
+
+/// Single records read after opening again, all over the ring.
+const READS: u32 = 100_000;
 
 const MIB: f64 = (1 << 20) as f64;
 
@@ -100,6 +103,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let begun = Instant::now();
     let (store, _) = Store::open(temp.path(), config)?;
     report("opened again", temp.path(), &store.handle(), begun)?;
+
+    let begun = Instant::now();
+    let mut mixed = 1u64;
+    for _ in 0..READS {
+        mixed = mixed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        store.handle().get(1 + (mixed >> 33) % ratings)?.ok_or("every number has its record")?;
+    }
+    report("100,000 read at random", temp.path(), &store.handle(), begun)?;
 
     let begun = Instant::now();
     for (part, name) in (2..).zip(["half as many again", "as many again", "2.5 times", "3 times"]) {

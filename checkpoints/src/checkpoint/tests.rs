@@ -187,8 +187,10 @@ fn damage_anywhere_in_the_newest_is_found_and_the_one_before_taken() {
         let whole = fs::read(&path).unwrap();
         let mut flipped = whole.clone();
         flipped.iter_mut().skip(whole.len() / 2).take(1).for_each(|byte| *byte ^= 4);
+        let mut zeroed = whole.clone();
+        zeroed.iter_mut().take(4096).for_each(|byte| *byte = 0);
         let longer = [whole.clone(), vec![0]].concat();
-        let damaged = [Some(flipped), Some(whole[..whole.len() / 2].to_vec()), Some(longer), None];
+        let damaged = [Some(flipped), Some(zeroed), Some(whole[..whole.len() / 2].to_vec()), Some(longer), None];
         for contents in damaged.into_iter().filter(|contents| contents.as_ref() != Some(&whole)) {
             match contents {
                 Some(contents) => fs::write(&path, contents).unwrap(),

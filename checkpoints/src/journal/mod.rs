@@ -20,7 +20,7 @@ pub(crate) use frame::{BATCH_BYTES, peek};
 pub use frame::{FORMAT_VERSION, decode_frame};
 pub use reader::TornTail;
 pub(crate) use reader::{read_from, scan};
-pub(crate) use writer::Writer;
+pub(crate) use writer::{Appended, Writer};
 
 /// One segment file, as last read or written.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,6 +8,7 @@
 use std::collections::hash_map::RandomState;
 use std::fs::File;
 use std::hash::{BuildHasher as _, Hasher as _};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,6 +29,15 @@ pub(crate) struct Writer {
     roll_bytes: u64,
     ahead_bytes: u64,
     buffer: Vec<u8>,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Appended {
+    /// It is on the disk.
+    Durable,
+    /// The disk is full and nothing of it is there.
+    NoRoom,
 }
 
 impl Writer {
@@ -70,11 +80,23 @@ impl Writer {
         Self { ahead_bytes: bytes.min(self.roll_bytes), ..self }
     }
 
-    /// Makes encoded records durable; they continue the sequence. After an error the writer must not be used again.
-    pub(crate) fn commit(&mut self, records: &[Vec<u8>]) -> Result<(), StoreError> {
+    /// Makes encoded records durable; they continue the sequence. [`Appended::NoRoom`] leaves everything as it was
+    /// before; after an error the writer must not be used again.
+    pub(crate) fn commit(&mut self, records: &[Vec<u8>]) -> Result<Appended, StoreError> {
         if self.active.bytes >= self.roll_bytes {
             self.trim();
-            let (fresh, file) = create_segment(&self.dir, &self.disk, self.active.last + 1)?;
+            let first = self.active.last + 1;
+            let (fresh, file) = match create_segment(&self.dir, &self.disk, first) {
+                Ok(created) => created,
+                Err(error) if is_full(&error) => {
+                    let path = segment_path(&self.dir, first);
+                    if path.exists() {
+                        self.disk.remove_file(&path).map_err(StoreError::io("remove", &path))?;
+                    }
+                    return Ok(Appended::NoRoom);
+                }
+                Err(error) => return Err(error),
+            };
             self.segments.close(std::mem::replace(&mut self.active, fresh));
             self.on_disk = self.active.bytes;
             self.file = file;
@@ -89,6 +111,13 @@ impl Writer {
         }
         let path = &self.active.path;
         let written = self.disk.write_at(&self.file, path, self.active.bytes, &self.buffer);
+        if written.as_ref().is_err_and(|error| error.kind() == ErrorKind::StorageFull) {
+            // Nothing of it was synced or told to anybody, and no sync has failed: what there is of it can be taken back.
+            let taken_back = self.disk.truncate(&self.file, path, self.active.bytes);
+            taken_back.map_err(StoreError::io("take an append back from", path))?;
+            self.on_disk = self.active.bytes;
+            return Ok(Appended::NoRoom);
+        }
         written.map_err(StoreError::io("append to", path))?;
         self.disk.sync_data(&self.file, path).map_err(StoreError::io("sync", path))?;
         self.active.bytes = end;
@@ -98,7 +127,7 @@ impl Writer {
         if self.buffer.capacity() > 4 << 20 {
             self.buffer = Vec::new();
         }
-        Ok(())
+        Ok(Appended::Durable)
     }
 
     /// Gives back the zeros behind the last batch. They do no harm where that fails, or where a crash brings them back.
@@ -116,6 +145,10 @@ impl Writer {
     pub(crate) fn segments(&self) -> Arc<Segments> {
         Arc::clone(&self.segments)
     }
+}
+
+fn is_full(error: &StoreError) -> bool {
+    matches!(error, StoreError::Io { action: "create" | "write", source, .. } if source.kind() == ErrorKind::StorageFull)
 }
 
 fn create_segment(dir: &Path, disk: &Disk, first: u64) -> Result<(Segment, File), StoreError> {

@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
 use super::handle::Reply;
 use super::shared::{KeyOwner, Shared, State};
 use super::trees::guarded;
-use crate::journal::{BATCH_BYTES, Writer};
+use crate::journal::{Appended, BATCH_BYTES, Writer};
 use crate::record::Prints;
 use crate::{Ack, CommitError, NewRecord, Record, StoreError};
 
@@ -156,7 +156,9 @@ impl Committer {
         let (verdicts, fresh) = self.judge(batch)?;
         if !fresh.is_empty() {
             let encoded: Vec<Vec<u8>> = fresh.iter().map(|(record, _)| record.encode()).collect();
-            self.journal.commit(&encoded)?;
+            if self.journal.commit(&encoded)? == Appended::NoRoom {
+                return self.refuse_for_room(batch);
+            }
             self.shared.batches.fetch_add(1, Ordering::Relaxed);
             self.publish(fresh, encoded);
         }
@@ -169,6 +171,14 @@ impl Committer {
             };
             pending.answer(result);
         }
+        Ok(())
+    }
+
+    /// The disk was full before the reserve was seen to be gone: nothing more is taken up until the applier finds room.
+    fn refuse_for_room(&self, batch: &mut [Pending]) -> Result<(), StoreError> {
+        let refusal = self.shared.run_out_of_space();
+        tracing::warn!(%refusal, records = batch.len(), "the journal found no room for a batch");
+        batch.iter_mut().for_each(|pending| pending.answer(Err(refusal.clone())));
         Ok(())
     }
 

@@ -77,11 +77,22 @@ impl Shared {
         if let Some(reason) = self.failed.get() {
             return Some(CommitError::Failed { reason: reason.clone() });
         }
-        self.low_space.load(Ordering::Relaxed).then(|| CommitError::NoSpace {
+        self.low_space.load(Ordering::Relaxed).then(|| self.no_space())
+    }
+
+    /// Takes nothing up until the applier has looked at the free space again; answers what is said meanwhile.
+    pub(super) fn run_out_of_space(&self) -> CommitError {
+        self.free_bytes.store(0, Ordering::Relaxed);
+        self.low_space.store(true, Ordering::Relaxed);
+        self.no_space()
+    }
+
+    fn no_space(&self) -> CommitError {
+        CommitError::NoSpace {
             path: self.dir.clone(),
             free: self.free_bytes.load(Ordering::Relaxed),
             needed: self.min_free_bytes,
-        })
+        }
     }
 
     /// Drops sled, so that the directory can be opened again while handles are still about.

@@ -23,6 +23,9 @@ const APPLIED: &[u8] = b"applied";
 /// With pages up to a quarter of this sled keeps everything in its one file, which is the one that we sync.
 const SEGMENT_SIZE: usize = 8 << 20;
 
+/// Accesses for each block that a scan reads; a page has several blocks.
+const SETTLING: u32 = 16;
+
 /// What is wrong with sled.
 #[derive(Debug)]
 pub(super) enum Trouble {
@@ -179,6 +182,7 @@ impl Trees {
         let read = guarded(|| {
             let range = block_key(kind, 0, 0)..=block_key(kind, seq, u16::MAX);
             let Some((key, last)) = tree.range(range).next_back().transpose()? else { return Ok(None) };
+            self.settle(tree, &key)?;
             if matches!(split_key(&key), None | Some((_, _, 0))) {
                 return Ok(Some(last.to_vec()));
             }
@@ -189,6 +193,14 @@ impl Trees {
             Ok::<_, sled::Error>(Some(block))
         });
         read.map_err(|panic| self.error(panic))?.map_err(|error| self.error(error.to_string()))
+    }
+
+    /// Lets sled notice that the page with this key is in its cache.
+    ///
+    /// It keeps its cache under the bound only when one of the cache's 256 parts has seen 64 accesses. A scan of few large
+    /// pages does not come to that, and would leave the whole database in memory.
+    pub(super) fn settle(&self, tree: &sled::Tree, key: &[u8]) -> sled::Result<()> {
+        (0..SETTLING).try_for_each(|_| tree.contains_key(key).map(drop))
     }
 
     /// Highest sequence number applied.

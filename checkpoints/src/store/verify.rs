@@ -66,6 +66,7 @@ fn read_entries(trees: &Trees, metas: &BTreeMap<u8, RingMeta>, index: &mut Index
     let mut before = (0, 0);
     for item in &trees.entries {
         let (key, block) = item?;
+        trees.settle(&trees.entries, &key)?;
         let (kind, first, _) = split_key(&key).ok_or_else(|| content("an entry's key is odd"))?;
         let meta = metas.get(&kind).ok_or_else(|| content("a ring's totals are gone"))?;
         let entries =
@@ -105,6 +106,7 @@ fn read_records(trees: &Trees, metas: &BTreeMap<u8, RingMeta>, index: &Index) ->
         let mut expected = index.ring(RecordKind(*kind)).into_iter().flat_map(Ring::live);
         while let Some((key, mut block)) = blocks.next_if(|item| is_of(item, *kind, None)).transpose()? {
             let first = split_key(&key).map_or(0, |(_, first, _)| first);
+            trees.settle(&trees.records, &key)?;
             while let Some((_, part)) = blocks.next_if(|item| is_of(item, *kind, Some(first))).transpose()? {
                 block = [&block[..], &part].concat().into();
             }

@@ -176,3 +176,108 @@ fn a_torn_tail_is_cut_and_reported_and_the_number_used_again() {
         }
     }
 }
+
+#[test]
+fn an_io_error_of_any_sync_ends_acknowledging_and_the_restart_has_all_that_was() {
+    let mut most = 0;
+    for kth in 1..=50 {
+        let seen = Arc::new(AtomicUsize::new(0));
+        let (count, acknowledged) = (Arc::clone(&seen), Arc::new(AtomicU64::new(0)));
+        // Only this one fails: those after it would succeed, and must not be believed.
+        let hook: DiskHook = Arc::new(move |op, path| {
+            let counts = op == DiskOp::SyncFile && (is_journal(path) || is_sled(path));
+            match counts && count.fetch_add(1, Ordering::SeqCst) + 1 == kth {
+                true => Err(io::Error::from_raw_os_error(5)),
+                false => Ok(()),
+            }
+        });
+        let temp = tempfile::tempdir().unwrap();
+        let data = temp.path().join("data");
+        let config = StoreConfig { disk: Disk::with_hook(hook), ..in_step() };
+        if let Ok((store, _)) = Store::open(&data, config) {
+            let mut refused = 0;
+            for n in 1..=60u64 {
+                match store.handle().append(keyed(FEEDBACK, &format!("f/{n}"), n.to_le_bytes())) {
+                    Ok(ack) => {
+                        assert_eq!(acknowledged.swap(ack.seq, Ordering::SeqCst) + 1, ack.seq);
+                        assert_eq!(refused, 0, "sync {kth} failed and it went on acknowledging");
+                    }
+                    Err(error) => {
+                        refused += 1;
+                        assert!(matches!(error, CommitError::Failed { .. }), "{error}");
+                    }
+                }
+            }
+            // An error of sled's own sync comes from the other thread: at most the batch in hand is told before.
+            assert!(refused > 0 && seen.load(Ordering::SeqCst) <= kth + 2, "sync {kth} failed, {refused} refused");
+            assert!(
+                store.handle().failed().is_some() && store.close().is_err(),
+                "sync {kth} failed and nobody was told"
+            );
+        }
+        let acknowledged = acknowledged.load(Ordering::SeqCst);
+        most = most.max(acknowledged);
+        let (store, report) = Store::open(&data, tiny_segments()).unwrap();
+        let rig = Rig { temp, config: tiny_segments(), store: Some(store), report };
+        assert_holds(&rig, acknowledged);
+    }
+    assert!(most > 20, "the errors came no later than after {most} acknowledgements");
+}
+
+#[test]
+fn room_made_ahead_is_no_torn_tail_after_a_crash_and_is_given_back_at_the_end() {
+    let mut rig = Rig::new(small());
+    for n in 1..=3u64 {
+        rig.handle().append(plain(ANSWER, n.to_le_bytes())).unwrap();
+    }
+    let length = |rig: &Rig| fs::metadata(&rig.segments()[0]).unwrap().len();
+    assert!(length(&rig) > 1 << 20, "nothing was written ahead");
+    let mut image = rig.crash();
+    assert_eq!((&image.report.torn_tail, image.report.last_seq), (&None, 3));
+    for n in 4..=5u64 {
+        assert_eq!(image.handle().append(plain(ANSWER, n.to_le_bytes())).unwrap().seq, n);
+    }
+    image.reopen();
+    assert_eq!((&image.report.torn_tail, image.report.last_seq), (&None, 5));
+    rig.close();
+    assert_eq!(length(&rig), 40 + 3 * (8 + 4 + 25 + 8), "only header and frames are left");
+}
+
+#[test]
+fn a_full_disk_under_an_append_refuses_and_when_there_is_room_again_it_goes_on_without_a_restart() {
+    for full_at in [DiskOp::Write, DiskOp::CreateFile] {
+        let full = Arc::new(AtomicUsize::new(0));
+        let is_full = Arc::clone(&full);
+        let hook: DiskHook = Arc::new(move |op, path| {
+            if is_full.load(Ordering::SeqCst) == 0 || op != full_at || !is_journal(path) {
+                return Ok(());
+            }
+            // Part of it is written before there is no more room.
+            let mut file = fs::File::options().append(true).create(true).open(path)?;
+            io::Write::write_all(&mut file, b"part of a frame")?;
+            Err(io::Error::from_raw_os_error(28))
+        });
+        let disk = Disk::with_hook(hook);
+        let mut rig = Rig::new(StoreConfig { disk, flush_interval: Duration::from_millis(1), ..tiny_segments() });
+        let append = |rig: &Rig, n: u64| rig.handle().append(keyed(FEEDBACK, &format!("f/{n}"), n.to_le_bytes()));
+        let mut next = 1;
+        for _ in 0..4 {
+            full.store(1, Ordering::SeqCst);
+            // A new file is only needed every few batches.
+            let refused =
+                std::iter::repeat_with(|| append(&rig, next).map(|ack| next = ack.seq + 1)).find_map(Result::err);
+            assert!(matches!(refused, Some(CommitError::NoSpace { .. })), "{refused:?}");
+            assert_eq!(rig.handle().failed(), None);
+            assert_eq!(rig.handle().last_seq(), next - 1);
+            assert_eq!(rig.handle().read_from(FEEDBACK, 0, 100).unwrap().len() as u64, (next - 1).min(6));
+            assert_holds(&rig.crash(), next - 1);
+            full.store(0, Ordering::SeqCst);
+            let went_on = std::iter::repeat_with(|| append(&rig, next)).find_map(Result::ok);
+            assert_eq!(went_on, Some(Ack { seq: next, duplicate: false }));
+            next += 1;
+        }
+        rig.reopen();
+        assert_eq!(rig.report.torn_tail, None);
+        assert_holds(&rig, next - 1);
+    }
+}

@@ -275,3 +275,53 @@ fn every_kind_of_inconsistency_in_sled_is_found_and_rebuilt_away() {
         rig.close();
     }
 }
+
+#[test]
+fn a_zeroed_page_of_the_journal_is_refused_or_told_and_never_served_as_fewer_records() {
+    const PAGE: usize = 4096;
+    let mut dice = Dice::from_environment(28);
+    let config = StoreConfig { segment_bytes: 3 * PAGE as u64 + 1000, ..small() };
+    let mut rig = Rig::new(config.clone());
+    for n in 0..500u32 {
+        let bytes = n.to_le_bytes().repeat(1 + dice.below(60));
+        rig.handle().append(keyed(ANSWER, &format!("k{n}"), bytes)).unwrap();
+    }
+    rig.handle().flush().unwrap();
+    let killed = tempfile::tempdir().unwrap();
+    copy_store(&rig.dir(), killed.path());
+    rig.close();
+    let (mut refused, mut told) = (0, 0);
+    for trial in 0..60 {
+        let image = tempfile::tempdir().unwrap();
+        // After a clean end, after a kill, and with nothing but the journal left.
+        let from = if trial % 3 == 1 { killed.path().to_path_buf() } else { rig.dir() };
+        copy_store(&from, image.path());
+        if trial % 3 == 2 {
+            fs::remove_dir_all(image.path().join("sled")).unwrap();
+        }
+        let names: Vec<PathBuf> = rig.segments();
+        let segment = image.path().join("journal").join(names[dice.below(names.len())].file_name().unwrap());
+        let mut bytes = fs::read(&segment).unwrap();
+        let whole = bytes.clone();
+        let page = dice.below(bytes.len().min(4 * PAGE).div_ceil(PAGE)) * PAGE;
+        bytes[page..].iter_mut().take(PAGE).for_each(|byte| *byte = 0);
+        fs::write(&segment, &bytes).unwrap();
+        match Store::open(image.path(), config.clone()) {
+            Err(
+                StoreError::JournalDamaged { .. } | StoreError::JournalGap { .. } | StoreError::JournalBehind { .. },
+            ) => refused += 1,
+            Ok((store, report)) if report.torn_tail.is_some() => {
+                // Without sled a damaged end cannot be told from a batch that was never acknowledged.
+                assert!(trial % 3 == 2 && report.last_seq < 500, "trial {trial}: {report:?}");
+                drop(store);
+                told += 1;
+            }
+            Ok((store, report)) => {
+                assert!(bytes == whole, "trial {trial}, {segment:?} from {page} on: {report:?}");
+                assert_eq!(store.handle().stats().rings[&ANSWER].records, 500);
+            }
+            Err(other) => panic!("trial {trial}: {other}"),
+        }
+    }
+    assert!(refused > 30 && refused + told > 50, "{refused} refused, {told} told");
+}

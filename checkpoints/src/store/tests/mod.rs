@@ -7,7 +7,9 @@ mod damage;
 mod lag;
 mod layouts;
 mod powercuts;
+mod processes;
 mod rings;
+mod senders;
 
 use std::collections::BTreeMap;
 use std::fs;
