@@ -2,6 +2,7 @@
 
 mod crash;
 mod learning;
+mod lockstep;
 mod overload;
 mod program;
 mod reward_fixtures;
