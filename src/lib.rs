@@ -9,6 +9,8 @@ pub mod clock;
 pub mod config;
 pub mod cuda;
 pub mod evaluation;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod gateway;
 pub mod plot;
 pub mod resources;

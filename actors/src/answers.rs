@@ -28,13 +28,31 @@ pub enum AnswersError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The record is no answer.
-    #[error("journal record {seq} is no answer ({error}); run `understudy doctor`")]
+    #[error("journal record {seq} is no answer ({reason}); run `understudy doctor`")]
     Decode {
         /// Which record.
         seq: u64,
         /// What does not fit.
-        error: postcard::Error,
+        reason: String,
     },
+}
+
+/// The answer that [`encode_answer`] wrote, or what is wrong with it. One whose parts do not fit each other is refused
+/// here, so that nobody who learns from it has to look.
+pub(crate) fn decode_answer(bytes: &[u8]) -> Result<Rollout, String> {
+    let rollout: Rollout = postcard::from_bytes(bytes).map_err(|error| error.to_string())?;
+    let (tokens, logprobs, masses) = (rollout.tokens.len(), rollout.old_logprobs.len(), rollout.kept_mass.len());
+    if (logprobs, masses) != (tokens, tokens) {
+        return Err(format!("it has {tokens} tokens with {logprobs} log-probabilities and {masses} masses"));
+    }
+    if !rollout.old_logprobs.iter().chain(&rollout.kept_mass).all(|number| number.is_finite()) {
+        return Err("a log-probability or a mass is not finite".to_owned());
+    }
+    // The next answer's id is one more.
+    if rollout.id == AnswerId::MAX {
+        return Err(format!("its id is {}", rollout.id));
+    }
+    Ok(rollout)
 }
 
 /// Looks answers up. Clones share the memory.
@@ -73,8 +91,8 @@ impl Answers {
         }
         let record = self.store.get_by_key(&answer_key(id))?.filter(|record| record.kind == RecordKind::Answer);
         let Some(record) = record else { return Ok(None) };
-        let rollout =
-            postcard::from_bytes(&record.bytes).map_err(|error| AnswersError::Decode { seq: record.seq, error })?;
+        let rollout = decode_answer(&record.bytes);
+        let rollout = rollout.map_err(|reason| AnswersError::Decode { seq: record.seq, reason })?;
         Ok(Some(Arc::new(rollout)))
     }
 }

@@ -13,6 +13,8 @@ pub mod daemon;
 pub mod error;
 pub mod failpoint;
 pub mod feedback;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod invariant;
 pub mod link;
 pub mod lockstep;

@@ -19,8 +19,7 @@ use crate::clock;
 /// The handler.
 pub(super) async fn complete(shared: web::Data<Shared>, payload: web::Payload) -> Result<HttpResponse, ApiError> {
     let bytes = guard::body(payload, &shared).await?;
-    let body: Body = serde_json::from_slice(&bytes)
-        .map_err(|error| ApiError::invalid(None, format!("the body is no chat request: {error}")))?;
+    let body = Body::from_json(&bytes)?;
     let now = clock::now_ms();
     let stream_id = shared.recent.begin(now);
     let seed = seed_of(&stream_id);

@@ -1,6 +1,6 @@
 //! Errors as OpenAI's clients expect them: `{"error": {"message", "type", "param", "code"}}` and a status.
 //!
-//! Invariant: 4xx names what the client can change; 429 and 503 say when to come back.
+//! Invariant: 4xx names what the client can change, in at most 500 characters; 429 and 503 say when to come back.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
@@ -8,6 +8,9 @@ use actix_web::{HttpResponse, ResponseError};
 use serde_json::json;
 
 use super::backend::Refusal;
+
+/// Longest message.
+const MOST_CHARS: usize = 500;
 
 /// A refusal on its way to the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,7 +34,8 @@ impl ApiError {
 
     /// Any other refusal.
     pub fn new(status: StatusCode, code: &'static str, param: Option<&str>, message: impl Into<String>) -> Self {
-        Self { status, code, param: param.map(str::to_owned), message: message.into() }
+        let param = param.map(|param| shortened(param.to_owned()));
+        Self { status, code, param, message: shortened(message.into()) }
     }
 
     /// The body, also sent as an event when a stream has already begun.
@@ -44,6 +48,15 @@ impl ApiError {
         };
         json!({"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}})
     }
+}
+
+/// What a client sent is quoted in refusals, but not at any length.
+fn shortened(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(MOST_CHARS) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 impl ResponseError for ApiError {

@@ -13,6 +13,7 @@ use understudy_learning::stages::{Feedback, FeedbackError};
 
 use super::backend::Refusal;
 use super::recent::Recent;
+use super::wire::UniqueKeys;
 use super::{ApiError, Shared, guard};
 use crate::clock;
 use crate::telemetry::metrics::RATINGS_REJECTED;
@@ -48,13 +49,7 @@ pub(super) async fn give(
 }
 
 async fn take(shared: &Shared, bytes: &[u8], key: Option<String>) -> Result<HttpResponse, ApiError> {
-    let value: Value = serde_json::from_slice(bytes)
-        .map_err(|error| ApiError::invalid(None, format!("the body is not JSON: {error}")))?;
-    let Value::Object(object) = value else {
-        return Err(ApiError::invalid(None, "the body must be a JSON object with at least kind and an answer"));
-    };
-    let feedback = parse(object, key, clock::now_ms(), &shared.recent)?;
-    feedback.validate().map_err(Refusal::from)?;
+    let feedback = read(bytes, key, clock::now_ms(), &shared.recent)?;
     let id = feedback.id.clone();
     let seconds = shared.http.feedback_timeout_s;
     let wait = tokio::time::timeout(Duration::from_secs_f64(seconds), shared.backend.feedback(feedback));
@@ -62,6 +57,20 @@ async fn take(shared: &Shared, bytes: &[u8], key: Option<String>) -> Result<Http
         Err(Refusal::Expired(format!("the rating was not on disk within {seconds} s; send it again under the same id")))
     })?;
     Ok(HttpResponse::Ok().json(json!({"id": id, "seq": ack.seq, "duplicate": ack.duplicate})))
+}
+
+/// The event in a request's body, checked as far as it can be without knowing the answers.
+pub(crate) fn read(bytes: &[u8], key: Option<String>, now: i64, recent: &Recent) -> Result<Feedback, ApiError> {
+    let UniqueKeys(object) = serde_json::from_slice(bytes).map_err(|error| {
+        let what = match error.is_data() {
+            true => "must be a JSON object with at least kind and an answer, each key once",
+            false => "is not JSON",
+        };
+        ApiError::invalid(None, format!("the body {what}: {error}"))
+    })?;
+    let feedback = parse(object, key, now, recent)?;
+    feedback.validate().map_err(Refusal::from)?;
+    Ok(feedback)
 }
 
 /// Reads the event; what a casual client leaves out (id, annotator, time) is filled in.

@@ -7,10 +7,10 @@ pub mod backend;
 mod chat;
 pub mod daemon;
 mod error;
-mod feedback;
+pub(crate) mod feedback;
 mod guard;
 mod observe;
-mod recent;
+pub(crate) mod recent;
 mod stream;
 pub mod wire;
 

@@ -3,13 +3,43 @@
 //! Invariant: a parameter that would change the answer but is not supported is refused by name, never ignored; those
 //! that only describe the caller (`user`, `metadata`, …) may come along.
 
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value, json};
 use understudy_learning::stages::{Finish, PolicyVersion, Sampling};
 
 use super::ApiError;
 use super::backend::{ChatMessage, ChatRequest};
 use crate::config::{Generation, Http};
+
+/// A JSON object in which a key that stands twice is an error; serde_json alone would keep the last, silently.
+#[derive(Debug)]
+pub(super) struct UniqueKeys(pub(super) Map<String, Value>);
+
+impl<'de> Deserialize<'de> for UniqueKeys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys;
+        impl<'de> Visitor<'de> for Keys {
+            type Value = UniqueKeys;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<UniqueKeys, A::Error> {
+                let mut map = Map::new();
+                while let Some((key, value)) = entries.next_entry::<String, Value>()? {
+                    if map.contains_key(&key) {
+                        return Err(A::Error::custom(format!("'{key}' stands twice")));
+                    }
+                    map.insert(key, value);
+                }
+                Ok(UniqueKeys(map))
+            }
+        }
+        deserializer.deserialize_map(Keys)
+    }
+}
 
 /// The body of `POST /v1/chat/completions`.
 #[derive(Debug, Deserialize)]
@@ -83,6 +113,12 @@ pub struct Form {
 }
 
 impl Body {
+    /// Reads a request's body.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, ApiError> {
+        serde_json::from_slice(bytes)
+            .map_err(|error| ApiError::invalid(None, format!("the body is no chat request: {error}")))
+    }
+
     /// Checks every parameter; `seed` is used when the caller gives none.
     pub fn into_request(
         self,

@@ -11,6 +11,7 @@ use understudy_checkpoints::{RecordKind, StoreHandle};
 use understudy_learning::stages::{AnswerId, Feedback, PolicyVersion, Rollout};
 
 use super::StartError;
+use crate::answers::decode_answer;
 use crate::checkpoint::{Saved, SavedState};
 use crate::messages::AnsweredQuestion;
 use crate::seams::highest_published;
@@ -57,9 +58,10 @@ pub(crate) fn look(store: &StoreHandle, checkpoints: &Path, most_unrated: usize)
         Ok(())
     })?;
     let mut groups: BTreeMap<AnswerId, Vec<Rollout>> = BTreeMap::new();
-    let (mut answers, mut highest_answer) = (0, checkpoint.as_ref().map_or(0, |state| state.next_answer - 1));
+    let (mut answers, mut highest_answer) =
+        (0, checkpoint.as_ref().map_or(0, |state| state.next_answer.saturating_sub(1)));
     each(store, RecordKind::Answer, |_, bytes| {
-        let rollout: Rollout = postcard::from_bytes(bytes).map_err(|error| error.to_string())?;
+        let rollout = decode_answer(bytes)?;
         answers += 1;
         highest_answer = highest_answer.max(rollout.id);
         groups.entry(rollout.group).or_default().push(rollout);

@@ -4,7 +4,7 @@
 //! read behind a cursor that outlives incarnations, so no crash between acknowledgement and delivery loses an event or
 //! repeats one. Taking events never waits for the reward actor.
 
-mod check;
+pub(crate) mod check;
 mod metric;
 
 use std::sync::Arc;

@@ -49,7 +49,13 @@ fn key(id: &str) -> String {
     format!("feedback/{id}")
 }
 
-fn decode(seq: u64, bytes: &[u8]) -> Result<DurableFeedback, LogError> {
+/// An event as it is journaled.
+pub(crate) fn encode_feedback(feedback: &Feedback) -> Vec<u8> {
+    serde_json::to_vec(feedback).expect("feedback is plain data")
+}
+
+/// The event that [`encode_feedback`] wrote into record `seq`.
+pub(crate) fn decode_feedback(seq: u64, bytes: &[u8]) -> Result<DurableFeedback, LogError> {
     let feedback = serde_json::from_slice(bytes)
         .map_err(|error| LogError::Store(format!("record {seq} is no feedback event ({error}); run `doctor`")))?;
     Ok(DurableFeedback { seq, feedback })
@@ -57,7 +63,7 @@ fn decode(seq: u64, bytes: &[u8]) -> Result<DurableFeedback, LogError> {
 
 impl FeedbackLog for StoreLog {
     fn append(&self, feedback: &Feedback, reply: LogReply) -> Result<(), LogError> {
-        let bytes = serde_json::to_vec(feedback).expect("feedback is plain data");
+        let bytes = encode_feedback(feedback);
         let group = feedback.answers().first().copied().unwrap_or(0);
         let record = NewRecord { kind: RecordKind::Feedback, key: Some(key(&feedback.id)), bytes, group };
         self.0.offer(record, reply).map_err(|_| LogError::Full)
@@ -66,11 +72,11 @@ impl FeedbackLog for StoreLog {
     fn read_after(&self, cursor: u64, limit: usize) -> Result<Vec<DurableFeedback>, LogError> {
         let records = self.0.read_from(RecordKind::Feedback, cursor + 1, limit);
         let records = records.map_err(|error| LogError::Store(error.to_string()))?;
-        records.iter().map(|record| decode(record.seq, &record.bytes)).collect()
+        records.iter().map(|record| decode_feedback(record.seq, &record.bytes)).collect()
     }
 
     fn find(&self, id: &str) -> Result<Option<DurableFeedback>, LogError> {
         let record = self.0.get_by_key(&key(id)).map_err(|error| LogError::Store(error.to_string()))?;
-        record.map(|record| decode(record.seq, &record.bytes)).transpose()
+        record.map(|record| decode_feedback(record.seq, &record.bytes)).transpose()
     }
 }

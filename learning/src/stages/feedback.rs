@@ -165,11 +165,12 @@ impl Feedback {
             FeedbackKind::Stars { stars, .. } if !(1..=5).contains(stars) => {
                 fail("stars", stars.to_string(), "give a whole number from 1 to 5")
             }
-            FeedbackKind::Score { min, max, .. } if !(min.is_finite() && max.is_finite() && min < max) => {
-                fail("min", format!("{min} with max {max}"), "give finite bounds with min below max")
+            // A scale wider than all numbers has no place between its ends.
+            FeedbackKind::Score { min, max, .. } if !(min < max && (max - min).is_finite()) => {
+                fail("min", format!("{min:?} with max {max:?}"), "give finite bounds with min below max")
             }
             FeedbackKind::Score { value, min, max, .. } if !(*min..=*max).contains(value) => {
-                fail("value", value.to_string(), "give a number between min and max")
+                fail("value", format!("{value:?}"), "give a number between min and max")
             }
             FeedbackKind::Pair { better, worse, .. } if better == worse => {
                 fail("worse", worse.to_string(), "name two different answers")
@@ -235,6 +236,12 @@ mod tests {
         check(FeedbackKind::Stars { answer: 1, stars: 6 }, Some("stars"));
         check(FeedbackKind::Score { answer: 1, value: f64::NAN, min: 0.0, max: 1.0 }, Some("value"));
         check(FeedbackKind::Score { answer: 1, value: 0.5, min: 1.0, max: 1.0 }, Some("min"));
+        check(FeedbackKind::Score { answer: 1, value: 1e308, min: -1e308, max: 1e308 }, Some("min"));
+        check(
+            FeedbackKind::Score { answer: 1, value: f64::NEG_INFINITY, min: f64::NEG_INFINITY, max: 1.0 },
+            Some("min"),
+        );
+        check(FeedbackKind::Score { answer: 1, value: f64::from_bits(1), min: -0.0, max: f64::from_bits(2) }, None);
         check(FeedbackKind::Pair { better: 1, worse: 1, strength: 1.0 }, Some("worse"));
         check(FeedbackKind::Pair { better: 1, worse: 2, strength: f64::INFINITY }, Some("strength"));
         check(FeedbackKind::Ranking { levels: vec![vec![1], vec![2, 1]] }, Some("levels"));

@@ -1,5 +1,7 @@
 //! Folders: loaded, damaged, exported and loaded again.
 
+mod mutants;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

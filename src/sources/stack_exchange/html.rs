@@ -14,6 +14,8 @@ const MOST_LEVELS: usize = 8;
 pub fn to_markdown(html: &str) -> String {
     let mut writer = Writer::default();
     let mut rest = html;
+    // Behind the last `>` nothing is a tag: it is looked for once, not from every `<` anew.
+    let last = html.rfind('>').map_or(0, |last| html.len() - last);
     while let Some(start) = rest.find('<') {
         writer.text(&rest[..start]);
         rest = &rest[start..];
@@ -22,7 +24,8 @@ pub fn to_markdown(html: &str) -> String {
             continue;
         }
         let is_tag = rest[1..].starts_with(|c: char| c.is_ascii_alphabetic() || c == '/');
-        match rest.find('>').filter(|_| is_tag) {
+        let end = if is_tag && rest.len() >= last && last > 0 { rest.find('>') } else { None };
+        match end {
             Some(end) => {
                 writer.tag(&rest[1..end]);
                 rest = &rest[end + 1..];
@@ -264,6 +267,13 @@ mod tests {
         check("<pre>open", "```\nopen\n```");
         check("<!-- hidden -->seen<!-- open", "seen");
         assert!(to_markdown(&format!("{}deep", "<ul><li><blockquote>".repeat(10_000))).ends_with("deep"));
+    }
+
+    #[test]
+    fn a_long_row_of_tags_that_never_end_is_text_in_one_pass() {
+        let html = "<a".repeat(1 << 19);
+        assert_eq!(to_markdown(&html), html);
+        assert_eq!(to_markdown(&format!("<b>{html}")), format!("**{html}"));
     }
 
     proptest::proptest! {

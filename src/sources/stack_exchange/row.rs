@@ -7,6 +7,9 @@ use quick_xml::events::BytesStart;
 
 use super::date;
 
+/// Most attributes of a row.
+const MOST_COLUMNS: usize = 64;
+
 /// Who wrote a post.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Owner {
@@ -71,7 +74,11 @@ pub(super) enum Parsed {
 /// Reads the attributes of a row; `Err` when they are not well-formed.
 pub(super) fn parse(row: &BytesStart<'_>) -> Result<Parsed, String> {
     let mut columns = Columns::default();
-    for attribute in row.attributes() {
+    for (number, attribute) in row.attributes().enumerate() {
+        // Each is compared with all before it.
+        if number == MOST_COLUMNS {
+            return Err(format!("a row has more than {MOST_COLUMNS} attributes; a dump has about 20"));
+        }
         let attribute = attribute.map_err(|error| error.to_string())?;
         let value = || unescape(&attribute.value).map(std::borrow::Cow::into_owned).map_err(|error| error.to_string());
         match attribute.key.as_ref() {

@@ -68,7 +68,7 @@ fn xml_bombs_oversized_elements_and_other_files_are_errors() {
     let bomb = "<!DOCTYPE posts [<!ENTITY a \"aaaaaaaaaa\"><!ENTITY b \"&a;&a;&a;&a;\">]><posts><row Id=\"1\" Body=\"&b;\"/></posts>";
     check_error(bomb, "a document type declaration; a dump has none");
     check_error("<posts><row Id=\"1\" PostTypeId=\"1\" Body=\"&b;\"/></posts>", "b");
-    check_error(&dump(&format!("<row Body=\"{}\"/>", "x".repeat(5 << 20))), "one element is longer than 4194304 bytes");
+    check_error(&dump(&format!("<row Body=\"{}\"/>", "x".repeat(2 << 20))), "one element is longer than 1048576 bytes");
     check_error("<comments><row Id=\"1\"/></comments>", "the root element is <comments>, not <posts>");
     check_error("<posts><row Id=\"1\"><row/></row></posts>", "unexpected element <row>");
     check_error("<posts><row Id=\"1\" Id=\"2\"/></posts>", "duplicat");
@@ -76,6 +76,27 @@ fn xml_bombs_oversized_elements_and_other_files_are_errors() {
     check_error("", "no <posts> element");
     check_error("PK\u{3}\u{4} not xml", "no <posts> element");
     assert!(Posts::new(&b"<posts><row Body=\"\xff\xfe\"/></posts>"[..], "x").next().unwrap().is_err());
+}
+
+/// Each of these would take minutes or gigabytes from a reader that is only correct.
+#[test]
+fn files_made_to_cost_much_are_refused_at_once() {
+    let mut entities = String::from("<!DOCTYPE posts [<!ENTITY a0 \"lol\">");
+    (1..30).for_each(|n| entities.push_str(&format!("<!ENTITY a{n} \"{}\">", format!("&a{};", n - 1).repeat(10))));
+    check_error(&format!("{entities}]><posts><row Body=\"&a29;\"/></posts>"), "a document type declaration");
+    let long = format!("<!DOCTYPE posts [<!ENTITY a \"{}\">]><posts/>", "a".repeat(100_000));
+    check_error(&long, "a document type declaration");
+    let external = "<!DOCTYPE posts [<!ENTITY x SYSTEM \"file:///etc/passwd\">]><posts>&x;</posts>";
+    check_error(external, "a document type declaration");
+    check_error("<posts>&x;</posts>", "a reference to an entity between rows");
+    let attributes = |count: usize| (0..count).map(|n| format!(" a{n}=\"\"")).collect::<String>();
+    check_error(&dump(&format!("<row{}/>", attributes(65))), "more than 64 attributes");
+    check_error(&dump(&format!("<row{}/>", attributes(90_000))), "more than 64 attributes");
+    check_error(&dump(&format!("<row{}/>", attributes(1_000_000))), "one element is longer than 1048576 bytes");
+    assert!(posts(&dump(&format!("<row{}/>", attributes(64)))).is_ok());
+    check_error(&"<posts>".repeat(100_000), "unexpected element <posts>");
+    check_error(&format!("<posts>{}", "<row>".repeat(100_000)), "unexpected element <row>");
+    check_error(&format!("<posts><!--{}", "x".repeat(2 << 20)), "one element is longer than 1048576 bytes");
 }
 
 #[test]

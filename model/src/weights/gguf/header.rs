@@ -103,6 +103,9 @@ impl<'a> Header<'a> {
         let mut metadata = BTreeMap::new();
         for _ in 0..value_count {
             let key = cursor.text()?;
+            if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return Err(format!("the key {key:?} holds more than letters, digits and signs: its length is wrong"));
+            }
             let kind = Type::of(cursor.u32()?).map_err(|reason| format!("{key}: {reason}"))?;
             let value = cursor.value(kind).map_err(|reason| format!("{key}: {reason}"))?;
             if metadata.insert(key, value).is_some() {
@@ -154,6 +157,10 @@ impl<'a> Header<'a> {
             // Without gaps, a wrong format or size of one tensor cannot go unseen.
             if offset != free.next_multiple_of(alignment) {
                 return Err(format!("bytes {free} to {offset} of the data, before '{name}', belong to no tensor"));
+            }
+            // Padding is zero, and anything else is the rest of a tensor whose format is wrong.
+            if data[free as usize..offset as usize].iter().any(|byte| *byte != 0) {
+                return Err(format!("bytes {free} to {offset} of the data, before '{name}', are no padding"));
             }
             free = offset + length;
             tensors.push(TensorInfo { name, shape, format, data: &data[offset as usize..free as usize] });

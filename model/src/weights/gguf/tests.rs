@@ -1,5 +1,7 @@
 //! Whole GGUF files: one made here from a known network, and every way to damage it.
 
+mod mutants;
+
 use std::collections::BTreeMap;
 
 use serde_json::json;
