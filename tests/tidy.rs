@@ -211,3 +211,20 @@ fn every_config_key_has_its_reason_in_default_toml() {
     }
     check("every knob stands in config/default.toml with one line of why", offenders);
 }
+
+#[test]
+fn every_test_that_the_guarantees_name_exists() {
+    let text = std::fs::read_to_string(root().join("docs/RUNTIME.md")).expect("docs/RUNTIME.md");
+    let named: BTreeSet<&str> = text
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|word| word.matches('_').count() >= 4 && !word.starts_with("understudy_"))
+        .filter(|word| word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'))
+        .collect();
+    assert!(named.len() > 30, "the guarantees name their tests in back quotes: {named:?}");
+    let sources = rust_files(&SOURCE_FOLDERS);
+    let exists = |name: &str| sources.iter().any(|(_, text)| text.contains(&format!("fn {name}(")));
+    let missing = named.into_iter().filter(|name| !exists(name)).map(str::to_owned).collect();
+    check("a guarantee in docs/RUNTIME.md names a test that there is", missing);
+}
