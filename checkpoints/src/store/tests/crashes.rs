@@ -270,7 +270,9 @@ fn a_full_disk_under_an_append_refuses_and_when_there_is_room_again_it_goes_on_w
             assert_eq!(rig.handle().failed(), None);
             assert_eq!(rig.handle().last_seq(), next - 1);
             assert_eq!(rig.handle().read_from(FEEDBACK, 0, 100).unwrap().len() as u64, (next - 1).min(6));
-            assert_holds(&rig.crash(), next - 1);
+            let image = rig.crash();
+            assert_eq!(image.report.torn_tail, None, "part of a refused append is still there");
+            assert_holds(&image, next - 1);
             full.store(0, Ordering::SeqCst);
             let went_on = std::iter::repeat_with(|| append(&rig, next)).find_map(Result::ok);
             assert_eq!(went_on, Some(Ack { seq: next, duplicate: false }));

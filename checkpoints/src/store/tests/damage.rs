@@ -313,6 +313,7 @@ fn a_zeroed_page_of_the_journal_is_refused_or_told_and_never_served_as_fewer_rec
             Ok((store, report)) if report.torn_tail.is_some() => {
                 // Without sled a damaged end cannot be told from a batch that was never acknowledged.
                 assert!(trial % 3 == 2 && report.last_seq < 500, "trial {trial}: {report:?}");
+                assert!(bytes.len() < page + PAGE + 300, "trial {trial}: there are whole batches behind {page}");
                 drop(store);
                 told += 1;
             }
