@@ -1,11 +1,13 @@
 //! What a million ratings cost: memory of the process, bytes of the journal and of sled, the time of a start, of reading
-//! records at random. Then two million more, which the ring and the key window do not hold, to see that the space comes back.
+//! 100,000 records at random and of building sled anew, each in a process of its own. Then two million more, which the ring
+//! and the key window do not hold, to see that the space comes back.
 //!
 //! `cargo run --release -p understudy-checkpoints --example million -- [ratings] [directory]`
 #![expect(clippy::disallowed_methods, reason = "it measures real time on plain threads; there is no arbiter to block")]
 
 use std::error::Error;
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -71,7 +73,7 @@ fn report(name: &str, dir: &Path, handle: &StoreHandle, begun: Instant) -> Resul
     let (journal, sled) = (bytes_in(&dir.join("journal"))? as f64 / MIB, bytes_in(&dir.join("sled"))? as f64 / MIB);
     let (now, peak) = memory()?;
     println!(
-        "{name:<28} {:>8.1} s  ring {:>9} records {:>6.0} MiB  journal {journal:>6.0} MiB in {:>2}  sled {sled:>6.0} MiB  \
+        "{name:<16} {:>8.1} s  ring {:>9} records {:>6.0} MiB  journal {journal:>6.0} MiB in {:>2}  sled {sled:>6.0} MiB  \
          memory {now:>5.0} MiB, peak {peak:>5.0}",
         begun.elapsed().as_secs_f64(),
         ring.records,
@@ -81,42 +83,62 @@ fn report(name: &str, dir: &Path, handle: &StoreHandle, begun: Instant) -> Resul
     Ok(())
 }
 
+/// What a fresh process does with the directory, and what it then says of itself.
+const PHASES: [&str; 5] = ["write", "open again", "read at random", "rebuild sled", "write on"];
+
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let ratings: u64 = arguments.next().map_or(Ok(1_000_000), |text| text.parse())?;
+    let dir = arguments.next();
+    if let (Some(dir), Some(phase)) = (&dir, arguments.next()) {
+        return run(&phase, Path::new(dir), ratings);
+    }
     let mut folder = tempfile::Builder::new();
     folder.suffix(".tmp");
-    let temp = match arguments.next() {
-        Some(dir) => folder.tempdir_in(dir)?,
-        None => folder.tempdir_in(".")?,
-    };
+    let temp = folder.tempdir_in(dir.as_deref().unwrap_or("."))?;
+    for phase in PHASES {
+        let mut process = Command::new(std::env::current_exe()?);
+        let ended = process.arg(ratings.to_string()).arg(temp.path()).arg(phase).status()?;
+        if !ended.success() {
+            return Err(format!("'{phase}' ended with {ended}").into());
+        }
+    }
+    Ok(())
+}
+
+fn run(phase: &str, dir: &Path, ratings: u64) -> Result<(), Box<dyn Error>> {
     let bounds = Bounds { records: ratings, bytes: 512 << 20 };
     let config = StoreConfig { rings: [(RecordKind::Feedback, bounds)].into(), ..StoreConfig::default() };
-
-    let begun = Instant::now();
-    let (store, _) = Store::open(temp.path(), config.clone())?;
-    write(&store.handle(), 0..ratings);
-    store.handle().flush()?;
-    report("written", temp.path(), &store.handle(), begun)?;
-    store.close()?;
-
-    let begun = Instant::now();
-    let (store, _) = Store::open(temp.path(), config)?;
-    report("opened again", temp.path(), &store.handle(), begun)?;
-
-    let begun = Instant::now();
-    let mut mixed = 1u64;
-    for _ in 0..READS {
-        mixed = mixed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        store.handle().get(1 + (mixed >> 33) % ratings)?.ok_or("every number has its record")?;
+    if phase == "rebuild sled" {
+        std::fs::remove_dir_all(dir.join("sled"))?;
     }
-    report("100,000 read at random", temp.path(), &store.handle(), begun)?;
-
     let begun = Instant::now();
-    for (part, name) in (2..).zip(["half as many again", "as many again", "2.5 times", "3 times"]) {
-        write(&store.handle(), part * ratings / 2..(part + 1) * ratings / 2);
-        store.handle().flush()?;
-        report(name, temp.path(), &store.handle(), begun)?;
+    let (store, opened) = Store::open(dir, config)?;
+    let handle = store.handle();
+    match phase {
+        "write" => {
+            write(&handle, 0..ratings);
+            handle.flush()?;
+        }
+        "read at random" => {
+            let mut mixed = 1u64;
+            for _ in 0..READS {
+                mixed = mixed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                handle.get(1 + (mixed >> 33) % ratings)?.ok_or("every number has its record")?;
+            }
+        }
+        "rebuild sled" => assert_eq!((opened.replayed, opened.rebuilt.is_some()), (ratings, true)),
+        "write on" => {
+            for part in 2..6 {
+                write(&handle, part * ratings / 2..(part + 1) * ratings / 2);
+                handle.flush()?;
+                report(phase, dir, &handle, begun)?;
+            }
+        }
+        _ => assert_eq!(opened.replayed, 0),
+    }
+    if phase != "write on" {
+        report(phase, dir, &handle, begun)?;
     }
     store.close()?;
     Ok(())

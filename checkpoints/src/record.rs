@@ -4,6 +4,8 @@
 //! `crc32c u32 | seq u64 | kind u8 | schema u16 | group u64 | key length u16 | key | payload`, little-endian; the
 //! checksum covers everything after it; key length 0 means no key.
 
+use std::hash::{BuildHasherDefault, Hasher};
+
 use sha2::{Digest as _, Sha256};
 
 use crate::codec::Fields;
@@ -82,6 +84,27 @@ pub(crate) struct Prints {
     pub(crate) key: u64,
 }
 
+/// A print is the hash of itself.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PrintHasher(u64);
+
+pub(crate) type PrintHash = BuildHasherDefault<PrintHasher>;
+
+impl Hasher for PrintHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, print: u64) {
+        self.0 = print;
+    }
+
+    /// Only prints are hashed; anything else would still be told apart, if slowly.
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = u64::from(crc32c::crc32c_append(self.0 as u32, bytes));
+    }
+}
+
 impl Prints {
     pub(crate) fn of(kind: RecordKind, key: Option<&str>, bytes: &[u8]) -> Self {
         let full = Sha256::new().chain_update([kind.0]).chain_update(bytes).finalize();
@@ -98,23 +121,34 @@ pub(crate) fn print_of_key(key: &str) -> u64 {
     u64::from_le_bytes(print).max(1)
 }
 
+/// A record's bytes before it has a number: see [`Record::number`].
+pub(crate) fn encode(kind: RecordKind, schema: u16, group: u64, key: Option<&str>, bytes: &[u8]) -> Vec<u8> {
+    let key = key.unwrap_or_default().as_bytes();
+    let mut out = Vec::with_capacity(RECORD_OVERHEAD + key.len() + bytes.len());
+    out.extend_from_slice(&[0; 12]);
+    out.push(kind.0);
+    out.extend_from_slice(&schema.to_le_bytes());
+    out.extend_from_slice(&group.to_le_bytes());
+    let key_len = u16::try_from(key.len()).expect("keys are checked against MAX_KEY_BYTES when they are offered");
+    out.extend_from_slice(&key_len.to_le_bytes());
+    out.extend_from_slice(key);
+    out.extend_from_slice(bytes);
+    out
+}
+
 impl Record {
     /// The record's bytes, see the module's head.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let key = self.key.as_deref().unwrap_or_default().as_bytes();
-        let mut out = Vec::with_capacity(RECORD_OVERHEAD + key.len() + self.bytes.len());
-        out.extend_from_slice(&[0; 4]);
-        out.extend_from_slice(&self.seq.to_le_bytes());
-        out.push(self.kind.0);
-        out.extend_from_slice(&self.schema.to_le_bytes());
-        out.extend_from_slice(&self.group.to_le_bytes());
-        let key_len = u16::try_from(key.len()).expect("keys are checked against MAX_KEY_BYTES when they are offered");
-        out.extend_from_slice(&key_len.to_le_bytes());
-        out.extend_from_slice(key);
-        out.extend_from_slice(&self.bytes);
-        let crc = crc32c::crc32c(&out[4..]);
-        out[..4].copy_from_slice(&crc.to_le_bytes());
+        let mut out = encode(self.kind, self.schema, self.group, self.key.as_deref(), &self.bytes);
+        Self::number(&mut out, self.seq);
         out
+    }
+
+    /// Gives an encoded record its number, and the checksum that goes with it.
+    pub(crate) fn number(encoded: &mut [u8], seq: u64) {
+        encoded[4..12].copy_from_slice(&seq.to_le_bytes());
+        let crc = crc32c::crc32c(&encoded[4..]);
+        encoded[..4].copy_from_slice(&crc.to_le_bytes());
     }
 
     /// Reads what [`Record::encode`] wrote; the error says what does not fit.

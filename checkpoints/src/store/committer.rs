@@ -2,7 +2,7 @@
 //! everybody. sled follows behind, by the applier; when that is too far behind, this thread waits for it. The first error
 //! ends the thread: nothing is retried and nobody is answered `Ok` any more.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,8 +12,8 @@ use super::handle::Reply;
 use super::shared::{KeyOwner, Shared, State};
 use super::trees::guarded;
 use crate::journal::{Appended, BATCH_BYTES, Writer};
-use crate::record::Prints;
-use crate::{Ack, CommitError, NewRecord, Record, StoreError};
+use crate::record::{PrintHash, Prints, encode};
+use crate::{Ack, CommitError, NewRecord, Record, RecordKind, StoreError};
 
 /// Most records in one batch.
 pub(super) const BATCH_RECORDS: usize = 256;
@@ -27,8 +27,13 @@ pub(super) enum Command {
 
 /// A record on its way. Whatever happens to it, its sender is answered: dropping it says why it was not committed.
 pub(super) struct Pending {
-    record: NewRecord,
+    kind: RecordKind,
+    group: u64,
+    key: Option<String>,
     prints: Prints,
+    /// All of it but its number; empty once it has one.
+    encoded: Vec<u8>,
+    /// Of the payload.
     bytes: usize,
     left: bool,
     reply: Option<Reply>,
@@ -40,9 +45,12 @@ impl Pending {
         let bytes = record.bytes.len();
         shared.waiting_records.fetch_add(1, Ordering::Relaxed);
         shared.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-        // Hashing is done in the caller's thread: the committer's time is everybody's.
-        let prints = Prints::of(record.kind, record.key.as_deref(), &record.bytes);
-        Self { record, prints, bytes, left: false, reply: Some(reply), shared: Arc::clone(shared) }
+        // Hashing and encoding are done in the caller's thread: the committer's time is everybody's.
+        let NewRecord { kind, key, group, bytes: payload } = record;
+        let prints = Prints::of(kind, key.as_deref(), &payload);
+        let encoded = encode(kind, shared.schema, group, key.as_deref(), &payload);
+        let (reply, shared) = (Some(reply), Arc::clone(shared));
+        Self { kind, group, key, prints, encoded, bytes, left: false, reply, shared }
     }
 
     /// The caller is told that there is no room; the reply is not called.
@@ -82,6 +90,15 @@ enum Verdict {
     Committed(u64),
     Duplicate(u64),
     Conflict(u64),
+}
+
+/// A batch, judged.
+#[derive(Default)]
+struct Judged {
+    verdicts: Vec<Verdict>,
+    /// The new records; their payloads are only in `encoded`.
+    fresh: Vec<(Record, Prints)>,
+    encoded: Vec<Vec<u8>>,
 }
 
 /// The committer's own things.
@@ -153,9 +170,8 @@ impl Committer {
         if self.shared.refusal().is_some() {
             return Ok(());
         }
-        let (verdicts, fresh) = self.judge(batch)?;
+        let Judged { verdicts, fresh, encoded } = self.judge(batch)?;
         if !fresh.is_empty() {
-            let encoded: Vec<Vec<u8>> = fresh.iter().map(|(record, _)| record.encode()).collect();
             if self.journal.commit(&encoded)? == Appended::NoRoom {
                 return self.refuse_for_room(batch);
             }
@@ -163,7 +179,7 @@ impl Committer {
             self.publish(fresh, encoded);
         }
         for (pending, verdict) in batch.iter_mut().zip(verdicts) {
-            let key = || pending.record.key.clone().unwrap_or_default();
+            let key = || pending.key.clone().unwrap_or_default();
             let result = match verdict {
                 Verdict::Committed(seq) => Ok(Ack { seq, duplicate: false }),
                 Verdict::Duplicate(seq) => Ok(Ack { seq, duplicate: true }),
@@ -183,38 +199,35 @@ impl Committer {
     }
 
     /// Decides on each record, also against those before it in the same batch, and numbers the new ones.
-    #[expect(clippy::type_complexity, reason = "used once, just above")]
-    fn judge(&self, batch: &mut [Pending]) -> Result<(Vec<Verdict>, Vec<(Record, Prints)>), StoreError> {
+    fn judge(&self, batch: &mut [Pending]) -> Result<Judged, StoreError> {
         let mut next = self.shared.last_seq.load(Ordering::Acquire) + 1;
-        let mut in_batch: HashMap<String, KeyOwner> = HashMap::new();
-        let mut verdicts = Vec::with_capacity(batch.len());
-        let mut fresh = Vec::new();
+        let mut in_batch: HashSet<u64, PrintHash> = HashSet::default();
+        let mut judged = Judged::default();
         for pending in batch {
-            let record = &mut pending.record;
-            let known = match &record.key {
-                Some(key) => match in_batch.get(key) {
-                    Some(owner) => Some(*owner),
+            let known = match &pending.key {
+                Some(key) => match owner_in(&judged.fresh, key, &in_batch, pending.prints.key) {
+                    Some(owner) => Some(owner),
                     None => self.shared.owner(key, pending.prints.key)?,
                 },
                 None => None,
             };
-            verdicts.push(match known {
+            judged.verdicts.push(match known {
                 Some(owner) if owner.digest == pending.prints.digest => Verdict::Duplicate(owner.seq),
                 Some(owner) => Verdict::Conflict(owner.seq),
                 None => {
-                    let (kind, group, key) = (record.kind, record.group, record.key.clone());
-                    let bytes = std::mem::take(&mut record.bytes);
-                    if let Some(key) = &key {
-                        in_batch.insert(key.clone(), KeyOwner { seq: next, digest: pending.prints.digest });
-                    }
-                    let record = Record { seq: next, kind, schema: self.shared.schema, group, key, bytes };
-                    fresh.push((record, pending.prints));
+                    let Pending { kind, group, prints, .. } = *pending;
+                    let (key, mut encoded) = (pending.key.take(), std::mem::take(&mut pending.encoded));
+                    Record::number(&mut encoded, next);
+                    in_batch.insert(prints.key);
+                    let schema = self.shared.schema;
+                    judged.fresh.push((Record { seq: next, kind, schema, group, key, bytes: Vec::new() }, prints));
+                    judged.encoded.push(encoded);
                     next += 1;
                     Verdict::Committed(next - 1)
                 }
             });
         }
-        Ok((verdicts, fresh))
+        Ok(judged)
     }
 
     /// Shows durable records to the readers, and leaves them to the applier.
@@ -232,4 +245,13 @@ impl Committer {
         drop(state);
         self.shared.lag.add(records, bytes);
     }
+}
+
+/// The record before it in the same batch that has this key; `prints` has those of all of them.
+fn owner_in(fresh: &[(Record, Prints)], key: &str, prints: &HashSet<u64, PrintHash>, print: u64) -> Option<KeyOwner> {
+    if !prints.contains(&print) {
+        return None;
+    }
+    let found = fresh.iter().find(|(record, _)| record.key.as_deref() == Some(key));
+    found.map(|(record, prints)| KeyOwner { seq: record.seq, digest: prints.digest })
 }

@@ -3,10 +3,11 @@
 //! kept for the keys' sake is a run, too, and begins earlier. Nothing here reads sled, so deciding on a new record does
 //! not either.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use super::blocks::Entry;
 use super::changes::{Changes, RingMeta};
+use super::keys::Keys;
 use super::{Bounds, StoreConfig};
 use crate::journal::Keep;
 use crate::record::Prints;
@@ -53,8 +54,8 @@ pub(super) struct Ring {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Index {
     rings: BTreeMap<u8, Ring>,
-    /// Print of the key and sequence number of every kept record that has a key.
-    keys: BTreeSet<(u64, u64)>,
+    /// Every kept record that has a key.
+    keys: Keys,
     configured: BTreeMap<RecordKind, Bounds>,
     other: Bounds,
     key_window: u64,
@@ -154,7 +155,7 @@ impl Index {
     pub(super) fn new(config: &StoreConfig) -> Self {
         Self {
             rings: BTreeMap::new(),
-            keys: BTreeSet::new(),
+            keys: Keys::default(),
             configured: config.rings.clone(),
             other: config.other_rings,
             key_window: config.key_window.max(1),
@@ -181,7 +182,7 @@ impl Index {
     /// Adds a record at the new end of its kind's ring, without looking at the bounds.
     pub(super) fn append(&mut self, kind: u8, slot: Slot, live: bool) {
         if slot.key != 0 {
-            self.keys.insert((slot.key, slot.seq));
+            self.keys.insert(slot.key, slot.seq);
         }
         self.ring_mut(kind).append(slot, live);
     }
@@ -210,15 +211,14 @@ impl Index {
             forgotten.push((slot.key, slot.seq));
         }
         changes.rings.insert(kind, ring.meta());
-        for key in forgotten {
-            self.keys.remove(&key);
+        for (key, seq) in forgotten {
+            self.keys.remove(key, seq);
         }
     }
 
     /// Kept records whose keys have this print, newest first, with their kinds.
     pub(super) fn with_key(&self, print: u64) -> impl Iterator<Item = (u8, u64)> + '_ {
-        let found = self.keys.range((print, 0)..=(print, u64::MAX)).rev();
-        found.filter_map(|(_, seq)| Some((self.kind_of(*seq)?, *seq)))
+        self.keys.with(print).filter_map(|seq| Some((self.kind_of(seq)?, seq)))
     }
 
     /// The kind of a kept record.

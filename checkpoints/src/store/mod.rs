@@ -16,6 +16,7 @@ mod committer;
 pub(crate) mod fuzzing;
 mod handle;
 mod index;
+mod keys;
 mod lag;
 mod lock;
 mod open;

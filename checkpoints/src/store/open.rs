@@ -211,7 +211,7 @@ fn replay(
         index.push(&record, prints, encoded.to_vec(), &mut changes);
         replayed += 1;
         if changes.bytes >= BATCH_BYTES {
-            trees.apply(&std::mem::take(&mut changes))?;
+            trees.apply_and_settle(&std::mem::take(&mut changes))?;
             batches += 1;
             if batches % config.flush_batches.max(1) == 0 {
                 trees.flush(&config.disk)?;

@@ -110,6 +110,18 @@ impl Trees {
 
     /// Applies changes: all of them or nothing, also after a crash.
     pub(super) fn apply(&self, changes: &Changes) -> Result<(), StoreError> {
+        self.write(changes).map(drop)
+    }
+
+    /// [`Trees::apply`] for many changes in a row, after which nothing of them need stay in memory.
+    pub(super) fn apply_and_settle(&self, changes: &Changes) -> Result<(), StoreError> {
+        let [records, entries, _] = self.write(changes)?;
+        let settle = |tree: &sled::Tree, writes: Writes| writes.iter().try_for_each(|(key, _)| self.settle(tree, key));
+        let settled = guarded(|| settle(&self.records, records).and_then(|()| settle(&self.entries, entries)));
+        settled.map_err(|panic| self.error(panic))?.map_err(|error| self.error(error.to_string()))
+    }
+
+    fn write(&self, changes: &Changes) -> Result<[Writes; 3], StoreError> {
         type Outcome = Result<(), TransactionError<()>>;
         let prepared = guarded(|| self.prepare(changes)).map_err(|panic| self.error(panic))?;
         let [in_records, in_entries, in_meta] = prepared.map_err(|error| self.error(error.to_string()))?;
@@ -121,7 +133,7 @@ impl Trees {
             })
         };
         match guarded(run) {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => Ok([in_records, in_entries, in_meta]),
             Ok(Err(TransactionError::Abort(()))) => Err(self.error("a transaction was aborted".to_owned())),
             Ok(Err(TransactionError::Storage(error))) => Err(self.error(error.to_string())),
             Err(panic) => Err(self.error(panic)),
