@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use understudy_checkpoints::checkpoint::recover;
 
 use crate::crash::child::Daemon;
 use crate::crash::process::{Look, look};
@@ -126,7 +127,15 @@ fn overload_is_refused_with_a_reason_in_bounded_memory_and_passes() {
     assert!(files.1 - files.0 <= FILES_IN_PASSING, "open files went from {} to {}", files.0, files.1);
     assert_eq!(threads.0, threads.1, "no thread comes or goes");
     recovers(&mut Client::new(line.address()), &seen);
-    daemon.kill();
+    let began = Instant::now();
+    daemon.terminate();
+    let status = daemon.ended();
+    let (seconds, up_to) = (began.elapsed().as_secs_f64(), learned_up_to(&data));
+    let last = seen.acknowledged.values().map(|(_, seq)| *seq).max().unwrap_or(0);
+    println!("  it ended after {seconds:.1} s with {status:?}; ratings up to {up_to} of {last} are learned from");
+    assert!(status.is_some_and(|status| status.success()), "SIGTERM ended with {status:?}");
+    let left = !daemon.said("what was said since is learned at the next start").is_empty();
+    assert!(left || up_to >= last, "the end left something unlearned and did not say so");
     let complaints = daemon.complaints();
     assert!(complaints.is_empty(), "{complaints:#?}");
     kept(&data, &seen);
@@ -151,6 +160,12 @@ fn recovers(client: &mut Client, seen: &Seen) {
         };
         assert_eq!((&reply.body["seq"], &reply.body["duplicate"]), (&json!(seq), &json!(true)), "{id}: {reply:?}");
     }
+}
+
+/// Up to where the newest checkpoint has learned from what was said.
+fn learned_up_to(data: &std::path::Path) -> u64 {
+    let found = recover(&data.join("checkpoints")).expect("checkpoints can be listed");
+    found.checkpoint.and_then(|newest| newest.manifest.extra["feedback_up_to"].as_u64()).unwrap_or(0)
 }
 
 /// Each acknowledged rating lies in the store once, under its number.

@@ -7,6 +7,7 @@
 pub(crate) mod check;
 mod metric;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -74,8 +75,9 @@ impl PassedOn {
         self.seq() < self.0.acknowledged.load(Ordering::Acquire)
     }
 
-    fn is_settled(&self) -> bool {
-        self.0.offered.load(Ordering::Acquire) == 0 && !self.is_behind()
+    /// Whether everything that was offered to the journal has its answer.
+    fn is_answered(&self) -> bool {
+        self.0.offered.load(Ordering::Acquire) == 0
     }
 
     /// What the committer says of one event; runs on its thread.
@@ -194,36 +196,62 @@ impl FeedbackJob {
         }
     }
 
-    /// Passes on what is in the journal, up to what is acknowledged.
+    /// Passes on what is in the journal, up to what is acknowledged. Once nothing more is taken, only what the port has room
+    /// for: the rest is heard from the journal at the next start, so that an end need not wait for hours of learning.
     async fn pass_all_on(&self, taking: &AtomicBool) -> Result<(), String> {
+        let is_ending = || !taking.load(Ordering::Acquire);
         loop {
-            while self.passed_on.is_behind() {
+            let mut is_enough = false;
+            while self.passed_on.is_behind() && !is_enough {
                 let events = self.log.read_after(self.passed_on.seq(), PAGE).map_err(|error| error.to_string())?;
                 if events.is_empty() {
                     tokio::time::sleep(LOOK_AGAIN).await;
                 }
                 for event in events {
-                    self.pass_on(event).await?;
+                    is_enough = !self.pass_on(event, &is_ending).await;
+                    if is_enough {
+                        break;
+                    }
                 }
             }
             if self.passed_on.0.broken.load(Ordering::Acquire) {
                 return Err("the journal has stopped; restart the program, all acknowledged feedback is kept".into());
             }
-            if !taking.load(Ordering::Acquire) && self.passed_on.is_settled() {
+            if is_ending() && self.passed_on.is_answered() && (is_enough || !self.passed_on.is_behind()) {
+                if is_enough {
+                    tracing::info!(after = self.passed_on.seq(), "what was said since is learned at the next start");
+                }
                 return Ok(());
             }
             self.passed_on.0.changed.notified().await;
         }
     }
 
-    async fn pass_on(&self, event: DurableFeedback) -> Result<(), String> {
-        let seq = event.seq;
-        metrics::counter!(ACCEPTED, "kind" => event.feedback.kind_name()).increment(1);
-        self.events.publish(LoopEvent::Rated { seq, feedback: event.feedback.clone() });
-        // A closed port means that the reward actor is gone for good; the journal has the event.
-        let _ = self.ratings.send(event).await;
+    /// Waits for room on the port; `false` when there was none and the end has begun, which nobody may keep waiting.
+    async fn pass_on(&self, event: DurableFeedback, is_ending: impl Fn() -> bool) -> bool {
+        let DurableFeedback { seq, feedback } = event.clone();
+        let mut sending = pin!(self.ratings.send(event));
+        let is_full = || self.ratings.len() >= self.ratings.capacity();
+        while is_full() {
+            if is_ending() {
+                return false;
+            }
+            tokio::select! {
+                biased;
+                // A closed port means that the reward actor is gone for good; the journal has the event.
+                _ = &mut sending => return self.passed(seq, feedback),
+                () = self.passed_on.0.changed.notified() => {}
+            }
+        }
+        let _ = sending.await;
+        self.passed(seq, feedback)
+    }
+
+    fn passed(&self, seq: u64, feedback: Feedback) -> bool {
+        metrics::counter!(ACCEPTED, "kind" => feedback.kind_name()).increment(1);
+        self.events.publish(LoopEvent::Rated { seq, feedback });
         self.passed_on.0.passed.store(seq, Ordering::Release);
-        Ok(())
+        true
     }
 }
 
