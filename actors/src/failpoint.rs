@@ -9,6 +9,8 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use understudy_model::rng::{Purpose, Stream};
+
 use crate::error::ActorError;
 use crate::locked::locked;
 
@@ -40,6 +42,13 @@ pub enum When {
     From(u64),
     /// Each n-th.
     Every(u64),
+    /// One in `odds` on average, drawn by `seed`: the same hits each time.
+    OneIn {
+        /// At least 1.
+        odds: u64,
+        /// Of the draws.
+        seed: u64,
+    },
 }
 
 /// The error that a fail point injected.
@@ -155,11 +164,15 @@ impl When {
             Self::Nth(n) => hit == n,
             Self::From(n) => hit >= n,
             Self::Every(n) => n > 0 && hit.is_multiple_of(n),
+            Self::OneIn { odds, seed } => {
+                odds > 0 && Stream::new(seed, Purpose::Backoff, hit).below(odds as usize) == 0
+            }
         }
     }
 }
 
-/// `policy.before=panic@2; reward.after=error%10; ppo.before=delay:50@3+`: separated by semicolons.
+/// `policy.before=panic@2; reward.after=error%10; ppo.before=delay:50@3+; score.after=panic~100:7` (one in 100, by seed 7):
+/// separated by semicolons.
 impl FromStr for Failpoints {
     type Err = ActorError;
 
@@ -182,6 +195,9 @@ fn parse(rule: &str) -> Option<(&str, When, Action)> {
         }
     } else if let Some((action, every)) = rest.split_once('%') {
         (action, When::Every(every.parse().ok()?))
+    } else if let Some((action, chance)) = rest.split_once('~') {
+        let (odds, seed) = chance.split_once(':')?;
+        (action, When::OneIn { odds: odds.parse().ok()?, seed: seed.parse().ok()? })
     } else {
         (rest, When::Always)
     };
@@ -220,11 +236,23 @@ mod tests {
     }
 
     #[test]
+    fn one_in_n_is_about_that_many_and_the_same_ones_each_time() {
+        let hits = |seed: &str| {
+            let points: Failpoints = format!("a=error~20:{seed}").parse().unwrap();
+            (1..=2000).filter(|_| points.hit("a").is_err()).collect::<Vec<u32>>()
+        };
+        let (one, other) = (hits("1"), hits("2"));
+        assert!(one == hits("1") && one != other);
+        // 100 are expected; 40 are four standard deviations.
+        assert!(one.len().abs_diff(100) < 40 && other.len().abs_diff(100) < 40, "{} {}", one.len(), other.len());
+    }
+
+    #[test]
     fn off_ignores_everything_and_a_bad_rule_names_itself() {
         let off = Failpoints::off();
         off.set("a", When::Always, Action::Panic);
         assert_eq!((off.hit("a"), off.hits("a")), (Ok(()), 0));
-        for bad in ["a", "=panic", "a=explode", "a=panic@x", "a=delay:soon"] {
+        for bad in ["a", "=panic", "a=explode", "a=panic@x", "a=delay:soon", "a=panic~5"] {
             assert!(bad.parse::<Failpoints>().unwrap_err().to_string().contains(bad));
         }
     }

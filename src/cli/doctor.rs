@@ -8,6 +8,7 @@ use clap::Args;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tch::Cuda;
+use understudy_checkpoints::{Disk, QuarantineBounds, QuarantineFiles};
 
 use super::{Failure, Global, Outcome};
 use crate::config::Config;
@@ -32,7 +33,7 @@ pub(super) fn run(global: &Global, _flags: Flags) -> Outcome {
     let config = global.load()?.config;
     // The first use of libtorch loads it; the findings read where it lies.
     let cuda = crate::cuda::has_driver() && crate::cuda::load().is_ok() && Cuda::is_available();
-    let findings = [libtorch(), devices(&config, cuda), threads(&config), model(&config), data(&config), disk(&config)];
+    let findings = [libtorch(), devices(&config, cuda), threads(&config), model(&config), data(&config), quarantine(&config), disk(&config)];
     let bad: Vec<&Finding> = findings.iter().filter(|finding| !finding.ok).collect();
     if global.json {
         println!("{}", serde_json::json!({"ok": bad.is_empty(), "findings": findings}));
@@ -150,6 +151,23 @@ fn data(config: &Config) -> Finding {
             let remedy = "that is right while it runs; stop it before another start";
             finding(true, format!("'{}' is held by a running daemon", dir.display()), Some(remedy))
         }
+    }
+}
+
+/// What actors died of. It is told and no fault of this start.
+fn quarantine(config: &Config) -> Finding {
+    let dir = config.data.dir.join("quarantine");
+    let files = QuarantineFiles::new(&dir, Disk::real(), QuarantineBounds::default());
+    let finding = |found, remedy| Finding { what: "quarantine", ok: true, found, remedy };
+    match (files.list(), files.lost()) {
+        (Ok(files), Ok(lost)) => match files.last() {
+            None => finding("nothing".to_owned(), None),
+            Some(newest) => finding(
+                format!("{} failures, {} messages not taken up any more", files.len(), lost.len()),
+                Some(format!("the newest is '{}'; report what caused it", newest.path.display())),
+            ),
+        },
+        (Err(error), _) | (_, Err(error)) => finding(error.to_string(), None),
     }
 }
 

@@ -10,6 +10,8 @@ mod fault_kit;
 #[cfg(test)]
 mod fault_matrix_tests;
 #[cfg(test)]
+mod fault_tests;
+#[cfg(test)]
 mod guard_tests;
 mod handle;
 mod in_step;

@@ -332,7 +332,7 @@ fn reference_answers_get_mean_0_and_variance_1_and_a_step_that_is_not_finite_is_
     assert!((1..MOST_SKIPPED).all(|_| learner.learn(broken).unwrap().skipped));
     assert!(!learner.learn(&examples[..1]).unwrap().skipped);
     assert!((1..MOST_SKIPPED).all(|_| learner.learn(broken).unwrap().skipped));
-    assert!(learner.learn(broken).unwrap_err().to_string().contains("10"));
+    assert!(learner.learn(broken).unwrap_err().to_string().starts_with("3 steps"));
 }
 
 #[test]

@@ -63,7 +63,7 @@ pub struct RewardReport {
 /// Log of Davidson's nu before the first comparison: equals are called so one time in seven.
 const FRESH_TIE: f64 = -1.0;
 /// Steps in a row that may be skipped before learning is called off.
-pub(super) const MOST_SKIPPED: u32 = 10;
+pub(super) const MOST_SKIPPED: u32 = 3;
 /// Answers a pass when only scoring: no activations are kept, so more fit than when learning.
 const SCORING_FACTOR: usize = 4;
 

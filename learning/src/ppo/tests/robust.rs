@@ -89,6 +89,67 @@ fn a_loss_that_is_not_finite_is_skipped_counted_and_leaves_every_bit() {
     }
 }
 
+/// Where a number that is not finite may come from, by the name under which it is told.
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    PolicyLoss,
+    ValueLoss,
+    PolicyGradient,
+    ValueGradient,
+}
+
+/// Puts `poison` there: among what the losses are made of, or, for a gradient, into one of a minibatch's gradients after
+/// its first micro-batch (the losses stay finite).
+fn poison(learner: &mut PpoLearner, update: &mut Update, source: Source, poison: f64) {
+    let crate::ppo::update::Stage::Learn { experience, .. } = &mut update.stage else {
+        panic!("it does not learn yet")
+    };
+    let spoil = |(_, parameter): (String, Tensor)| drop(parameter.grad().fill_(poison));
+    match source {
+        Source::PolicyLoss => drop(experience.advantages.fill_(poison)),
+        Source::ValueLoss => drop(experience.returns.fill_(poison)),
+        Source::PolicyGradient => spoil(learner.policy.parameters().remove(0)),
+        Source::ValueGradient => spoil(learner.value.parameters().remove(0)),
+    }
+}
+
+#[test]
+fn wherever_it_comes_from_a_number_that_is_not_finite_touches_neither_model_and_the_third_calls_learning_off() {
+    let sources = [
+        (Source::PolicyLoss, "the policy loss"),
+        (Source::ValueLoss, "the value loss"),
+        (Source::PolicyGradient, "the policy's gradient"),
+        (Source::ValueGradient, "the value model's gradient"),
+    ];
+    for ((source, name), bad) in sources.into_iter().flat_map(|s| [(s, f64::NAN), (s, f64::INFINITY)]) {
+        let config = PpoConfig { minibatch_size: 4, micro_batch_size: 2, update_epochs: 1, ..config() };
+        let mut learner = learner(config, 21);
+        let good = batch(&learner, 8, 5);
+        run(&mut learner, good);
+        let before = bits(&learner);
+        for times in 1..=3 {
+            let batch = batch(&learner, 4, 6);
+            let mut update = learner.begin_update(batch).unwrap();
+            while !matches!(&update.stage, crate::ppo::update::Stage::Learn { .. }) {
+                learner.next_unit(&mut update).unwrap();
+            }
+            if matches!(source, Source::PolicyGradient | Source::ValueGradient) {
+                learner.next_unit(&mut update).unwrap();
+            }
+            poison(&mut learner, &mut update, source, bad);
+            if times < 3 {
+                let report = finish(&mut learner, &mut update);
+                assert_eq!((report.skipped_steps, report.outcome), (1, Outcome::NothingToLearn), "{source:?} {bad}");
+            } else {
+                let error = std::iter::repeat_with(|| learner.next_unit(&mut update)).find_map(Result::err).unwrap();
+                let named = matches!(error, LearningError::Diverged { times: 3, what, .. } if what == name);
+                assert!(named, "{source:?} {bad}: {error}");
+            }
+            assert_eq!(bits(&learner), before, "{source:?} {bad}, {times} in a row");
+        }
+    }
+}
+
 #[test]
 fn a_good_step_forgets_the_bad_ones_and_a_huge_score_is_clipped() {
     let config = PpoConfig { minibatch_size: 8, update_epochs: 2, ..config() };
