@@ -33,7 +33,15 @@ pub(super) fn run(global: &Global, _flags: Flags) -> Outcome {
     let config = global.load()?.config;
     // The first use of libtorch loads it; the findings read where it lies.
     let cuda = crate::cuda::has_driver() && crate::cuda::load().is_ok() && Cuda::is_available();
-    let findings = [libtorch(), devices(&config, cuda), threads(&config), model(&config), data(&config), quarantine(&config), disk(&config)];
+    let findings = [
+        libtorch(),
+        devices(&config, cuda),
+        threads(&config),
+        model(&config),
+        data(&config),
+        quarantine(&config),
+        disk(&config),
+    ];
     let bad: Vec<&Finding> = findings.iter().filter(|finding| !finding.ok).collect();
     if global.json {
         println!("{}", serde_json::json!({"ok": bad.is_empty(), "findings": findings}));

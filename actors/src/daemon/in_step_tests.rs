@@ -16,11 +16,11 @@ use crate::lockstep::Lockstep;
 use crate::testkit::{Scripted, bright_tokens, running, tiny_config, tiny_parts};
 
 /// A run that ends with this version.
-const ENOUGH: u64 = 5;
+pub(super) const ENOUGH: u64 = 5;
 
 /// A run with the figures that a whole loop of updates needs: scores are held back for a round, the monitor reports, the
 /// replay overflows.
-fn config(seed: u64, until: u64) -> DaemonConfig {
+pub(super) fn config(seed: u64, until: u64) -> DaemonConfig {
     let mut config = tiny_config(seed);
     config.lockstep = Some(Lockstep { until_version: Some(until) });
     config.hearing.ratings_before_scores = 2;
@@ -32,13 +32,13 @@ fn config(seed: u64, until: u64) -> DaemonConfig {
 
 /// Everything that a run leaves: the journal's records and the newest checkpoint's parts.
 #[derive(Debug, PartialEq)]
-struct Left {
+pub(super) struct Left {
     journal: Vec<(u64, RecordKind, u64, Vec<u8>)>,
     parts: BTreeMap<String, Vec<u8>>,
     rounds: Option<crate::lockstep::RoundState>,
 }
 
-fn left(dir: &Path) -> Left {
+pub(super) fn left(dir: &Path) -> Left {
     let store = understudy_checkpoints::Store::open(dir, Default::default()).unwrap().0;
     let mut journal = Vec::new();
     for kind in [RecordKind::Answer, RecordKind::Feedback, RecordKind::Published, RecordKind::Cursor] {
@@ -55,7 +55,7 @@ fn left(dir: &Path) -> Left {
 
 /// Runs until `until` is published or an actor fails; then drains, or drops everything as it stands. Whether an actor
 /// failed, and its words.
-fn run(dir: &Path, config: DaemonConfig, until: u64, failpoints: Failpoints, drain: bool) -> Option<String> {
+pub(super) fn run(dir: &Path, config: DaemonConfig, until: u64, failpoints: Failpoints, drain: bool) -> Option<String> {
     running(async {
         let seed = config.seed;
         let parts = tiny_parts(dir, seed, Scripted::honest(bright_tokens(seed)), failpoints);

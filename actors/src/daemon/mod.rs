@@ -8,6 +8,8 @@ mod drain;
 #[cfg(test)]
 mod fault_kit;
 #[cfg(test)]
+mod fault_lockstep_tests;
+#[cfg(test)]
 mod fault_matrix_tests;
 #[cfg(test)]
 mod fault_tests;
