@@ -5,6 +5,8 @@
 //! repeats one. Taking events never waits for the reward actor.
 
 pub(crate) mod check;
+#[cfg(test)]
+mod ending_tests;
 mod metric;
 
 use std::pin::pin;
