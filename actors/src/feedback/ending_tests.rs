@@ -16,11 +16,11 @@ use crate::testkit::running;
 
 /// So many wait for a reward model that takes none of them.
 const WAITING: u64 = 5;
-/// The port has room for so many.
+/// It has room for so many.
 const ROOM: usize = 2;
 
-/// A job behind which so many ratings are acknowledged and none is passed on.
-fn job(store: &Store) -> FeedbackJob {
+/// A job behind which so many ratings are acknowledged and none is passed on; the port has room for `room`.
+fn job(store: &Store, room: usize) -> FeedbackJob {
     let log = StoreLog(store.handle());
     let passed_on = PassedOn::after(0);
     for number in 0..WAITING {
@@ -32,7 +32,7 @@ fn job(store: &Store) -> FeedbackJob {
     }
     FeedbackJob {
         inbox: Port::new("feedback", 1).inlet(),
-        ratings: Port::new("ratings", ROOM),
+        ratings: Port::new("ratings", room),
         events: Feed::new("events", 8),
         answers: Answers::new(store.handle(), 1),
         log: Box::new(log),
@@ -46,7 +46,7 @@ fn an_end_leaves_what_the_reward_model_has_no_room_for_in_the_journal() {
     let dir = TempDir::new().unwrap();
     let (store, _) = Store::open(dir.path(), StoreConfig::default()).unwrap();
     running(async {
-        let (job, taking) = (job(&store), AtomicBool::new(true));
+        let (job, taking) = (job(&store, ROOM), AtomicBool::new(true));
         let patience = Duration::from_secs(20);
         let ending = async {
             while job.ratings.len() < ROOM {
@@ -65,24 +65,13 @@ fn an_end_leaves_what_the_reward_model_has_no_room_for_in_the_journal() {
 }
 
 #[test]
-fn an_end_passes_on_all_that_the_reward_model_takes() {
+fn an_end_still_passes_on_what_has_room() {
     let dir = TempDir::new().unwrap();
     let (store, _) = Store::open(dir.path(), StoreConfig::default()).unwrap();
     running(async {
-        let (job, taking) = (job(&store), AtomicBool::new(true));
-        let taken = async {
-            let ratings = job.ratings.inlet();
-            let mut count = 0;
-            while count < WAITING {
-                count += u64::from(ratings.try_recv().is_some());
-                tokio::task::yield_now().await;
-            }
-            taking.store(false, Ordering::Release);
-            job.passed_on.0.changed.notify_one();
-        };
-        let both = async { tokio::join!(job.pass_all_on(&taking), taken).0 };
-        let passed = timeout(Duration::from_secs(20), both).await.expect("nobody is kept waiting");
-        assert_eq!((passed, job.passed_on.seq()), (Ok(()), WAITING));
+        let job = job(&store, WAITING as usize);
+        let passed = timeout(Duration::from_secs(20), job.pass_all_on(&AtomicBool::new(false))).await;
+        assert_eq!((passed, job.passed_on.seq()), (Ok(Ok(())), WAITING));
     });
     store.close().unwrap();
 }
