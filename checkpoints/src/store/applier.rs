@@ -1,6 +1,7 @@
 //! The thread that follows the journal with sled: it applies what is acknowledged, in order and in large transactions,
 //! makes it durable from time to time, and then lets the journal give back what nothing needs any more. It decides
-//! nothing and answers nobody; if it dies, the next start does its work again from the journal.
+//! nothing and answers nobody; if it dies, the next start does its work again from the journal. Without room on the disk
+//! it waits.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -66,6 +67,13 @@ impl Applier {
             self.progress.flushes.extend(flushes);
             if self.shared.failed.get().is_some() {
                 return Ok(());
+            }
+            if !closing && self.is_out_of_space() {
+                // sled does not get over a write that fails, and the overlay holds what it lacks.
+                self.progress.flushes.clear();
+                self.shared.lag.let_go();
+                pause();
+                continue;
             }
             let was_all = !self.apply()?;
             if closing && was_all {
@@ -136,6 +144,13 @@ impl Applier {
         }
     }
 
+    /// New records are refused below the reserve; what was acknowledged goes on to sled down to half of it.
+    fn is_out_of_space(&self) -> bool {
+        self.look_at_space();
+        self.shared.low_space.load(Ordering::Relaxed)
+            && self.shared.free_bytes.load(Ordering::Relaxed) < self.shared.min_free_bytes / 2
+    }
+
     fn look_at_space(&self) {
         let Ok(free) = self.disk.free_bytes(&self.shared.dir) else { return };
         self.shared.free_bytes.store(free, Ordering::Relaxed);
@@ -151,6 +166,11 @@ impl Applier {
             None => self.flush_interval.max(Duration::from_millis(1)),
         }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a plain thread, which waits for room and has nothing else to do")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(20));
 }
 
 #[expect(clippy::disallowed_methods, reason = "a plain thread; the time only paces flushes and reaches no result")]

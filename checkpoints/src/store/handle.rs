@@ -94,7 +94,7 @@ impl StoreHandle {
         answer.recv().unwrap_or(Err(CommitError::Closed))
     }
 
-    /// Waits until everything offered before is applied and sled is durable, for instance before a checkpoint.
+    /// Waits until everything offered before is applied and sled is durable; an error when the disk has no room for that.
     pub fn flush(&self) -> Result<(), CommitError> {
         let (sender, done) = sync_channel(1);
         let _ = self.queue.send(Command::Flush(sender));

@@ -26,6 +26,8 @@ struct State {
     bytes: u64,
     /// The committer waits for room.
     full: bool,
+    /// The committer need not wait any longer.
+    let_go: bool,
     /// Sequence number that must be durable in sled, and who waits for that.
     flushes: Vec<(u64, SyncSender<()>)>,
     /// Nothing more comes: the committer has ended, or the store has stopped.
@@ -50,16 +52,25 @@ impl Lag {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until there is room for another batch, or the store is closing.
+    /// Waits until there is room for another batch, or the store is closing, or there will be no room for some time.
     pub(super) fn wait_for_room(&self) {
         let mut state = self.lock();
-        while !state.closing && (state.records >= self.bounds.records.max(1) || state.bytes >= self.bounds.bytes.max(1))
+        state.let_go = false;
+        while !state.closing
+            && !state.let_go
+            && (state.records >= self.bounds.records.max(1) || state.bytes >= self.bounds.bytes.max(1))
         {
             state.full = true;
             self.changed.notify_all();
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.full = false;
+    }
+
+    /// The disk is full: whoever waits for room in sled goes on, to refuse what it has in hand.
+    pub(super) fn let_go(&self) {
+        self.lock().let_go = true;
+        self.changed.notify_all();
     }
 
     /// A batch became visible.

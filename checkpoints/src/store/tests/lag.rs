@@ -185,3 +185,52 @@ fn readers_find_everything_acknowledged_while_both_threads_run() {
         done.store(true, Ordering::SeqCst);
     });
 }
+
+#[test]
+fn without_room_on_the_disk_sled_is_left_alone_everything_is_found_and_it_goes_on_when_there_is_room() {
+    let free = Arc::new(AtomicUsize::new(100));
+    let asked = Arc::clone(&free);
+    let gate = Arc::new(Gate::default());
+    let disk = gate.disk_at(is_sled).with_free_bytes(Arc::new(move |_| asked.load(Ordering::SeqCst) as u64));
+    let config = StoreConfig {
+        disk,
+        min_free_bytes: 50,
+        lag: Bounds { records: 20, bytes: 1 << 20 },
+        flush_interval: Duration::from_millis(1),
+        flush_batches: 1,
+        ..small()
+    };
+    let mut rig = Rig::new(config);
+    for round in 0..3u64 {
+        let handle = rig.handle();
+        let first = handle.last_seq() + 1;
+        handle.append(record(first)).unwrap();
+        handle.flush().unwrap();
+        // The disk is full all at once; some are acknowledged before that is noticed.
+        free.store(10, Ordering::SeqCst);
+        let refused = (first + 1..).find_map(|n| handle.append(record(n)).err());
+        assert!(matches!(refused, Some(CommitError::NoSpace { free: 10, needed: 50, .. })), "{refused:?}");
+        // Nothing is asked of sled's file but what was under way when it was noticed.
+        nap();
+        let before = gate.syncs();
+        for n in first..=handle.last_seq() {
+            assert_eq!(handle.get(n).unwrap().unwrap().bytes, n.to_le_bytes());
+        }
+        assert!(matches!(handle.append(record(first + 1000)), Err(CommitError::NoSpace { .. })));
+        std::iter::repeat_with(nap).take(60).for_each(drop);
+        assert_eq!((gate.syncs(), handle.failed()), (before, None));
+        if round == 1 {
+            // Also closing does not wait for room.
+            rig.close();
+            free.store(100, Ordering::SeqCst);
+            rig.open();
+            continue;
+        }
+        free.store(100, Ordering::SeqCst);
+        let next = handle.last_seq() + 1;
+        let went_on = std::iter::repeat_with(|| handle.append(record(next))).find_map(Result::ok);
+        assert_eq!(went_on, Some(Ack { seq: next, duplicate: false }));
+        handle.flush().unwrap();
+        assert_eq!(handle.stats().lag_records, 0);
+    }
+}
