@@ -148,27 +148,30 @@ fn torn(old: &[u8], new: &[u8], dice: &mut Dice) -> Vec<u8> {
 /// A disk that calls `see` before each operation with what a power cut at that instant would leave of `root`, which
 /// must exist and is empty so far.
 pub(crate) fn disk(root: &Path, see: impl Fn(&Path, DiskOp) + Send + Sync + 'static) -> Disk {
-    watched(root, None, see)
+    watched(root, None, || (), move |image, op, ()| see(image, op))
 }
 
-/// The same with torn remains.
-pub(crate) fn torn_disk(root: &Path, dice: Dice, see: impl Fn(&Path, DiskOp) + Send + Sync + 'static) -> Disk {
-    watched(root, Some(dice), see)
-}
-
-fn watched(root: &Path, dice: Option<Dice>, see: impl Fn(&Path, DiskOp) + Send + Sync + 'static) -> Disk {
+/// The same, torn if there are dice; `now` is asked before the image is made, so that it says no more than was promised
+/// by then.
+pub(crate) fn watched<T>(
+    root: &Path,
+    dice: Option<Dice>,
+    now: impl Fn() -> T + Send + Sync + 'static,
+    see: impl Fn(&Path, DiskOp, T) + Send + Sync + 'static,
+) -> Disk {
     let state = Mutex::new((Followed::default(), dice));
     let root: PathBuf = root.to_path_buf();
     let hook: DiskHook = Arc::new(move |op, path| {
         let image = tempfile::tempdir().unwrap();
         let mut state = state.lock().unwrap();
+        let promised = now();
         let (followed, dice) = &mut *state;
         followed.look(&root);
         let mut remains = dice.as_mut().map_or(Remains::Strict, Remains::Torn);
         followed.restore(identity(&root), image.path(), &mut remains);
         followed.before(op, path);
         drop(state);
-        see(image.path(), op);
+        see(image.path(), op, promised);
         Ok(())
     });
     Disk::with_hook(hook)

@@ -123,7 +123,8 @@ impl Lag {
     /// Waits for something to do, at most for `time`, and then a little for more of it.
     pub(super) fn wait_for_work(&self, time: Duration) -> Work {
         let urgent = |state: &State| state.full || state.closing || !state.flushes.is_empty();
-        let idle = |state: &mut State| state.records == 0 && !urgent(state);
+        // Who waits for room has it when there are no records: that is no work.
+        let idle = |state: &mut State| state.records == 0 && !state.closing && state.flushes.is_empty();
         let waited = self.changed.wait_timeout_while(self.lock(), time, idle);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let few = |state: &mut State| (1..WORTHWHILE).contains(&state.records) && !urgent(state);

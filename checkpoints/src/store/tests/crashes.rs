@@ -47,8 +47,9 @@ fn a_crash_before_any_disk_operation_loses_nothing_acknowledged() {
         let mut log = log.lock().unwrap();
         let image = images_of.join(log.len().to_string()).join("data");
         if data_seen.exists() {
+            let acknowledged = acks.load(Ordering::SeqCst);
             copy_dir(&data_seen, &image);
-            log.push((image, acks.load(Ordering::SeqCst), op));
+            log.push((image, acknowledged, op));
         }
         Ok(())
     });

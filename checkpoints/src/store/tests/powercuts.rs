@@ -51,16 +51,13 @@ fn run(dice: Option<Dice>) -> Vec<Cut> {
     let (acknowledged, saved): (Arc<AtomicU64>, Arc<AtomicU64>) = Default::default();
     let cuts: Arc<Mutex<Vec<Cut>>> = Arc::default();
     let (acks, saves, log) = (Arc::clone(&acknowledged), Arc::clone(&saved), Arc::clone(&cuts));
-    let see = move |image: &Path, _: DiskOp| {
+    let now = move || (acks.load(Ordering::SeqCst), saves.load(Ordering::SeqCst));
+    let see = move |image: &Path, _: DiskOp, (acknowledged, saved): (u64, u64)| {
         let kept = tempfile::tempdir().unwrap();
         copy_dir(image, kept.path());
-        let (acknowledged, saved) = (acks.load(Ordering::SeqCst), saves.load(Ordering::SeqCst));
         log.lock().unwrap().push(Cut { image: kept, acknowledged, saved });
     };
-    let disk = match dice {
-        Some(dice) => powercut::torn_disk(temp.path(), dice, see),
-        None => powercut::disk(temp.path(), see),
-    };
+    let disk = powercut::watched(temp.path(), dice, now, see);
     let data = temp.path().join("data");
     let checkpoints = data.join("checkpoints");
     let (store, _) = Store::open(&data, StoreConfig { disk: disk.clone(), ..tiny() }).unwrap();
