@@ -25,7 +25,7 @@ use crate::program::{PATIENCE, tiny, understudy};
 const CATCHING_UP: Duration = Duration::from_secs(300);
 
 /// Settings of a round's last run: little to do but to learn anew, so that nobody waits for it long.
-const CALM: [&str; 2] = ["source.rate=1", "annotators.attention=0"];
+const CALM: [&str; 3] = ["source.rate=1", "annotators.attention=0", "hearing.minibatches_per_event=0"];
 
 /// A data directory under the schedule.
 pub(super) struct Rig {
