@@ -111,8 +111,9 @@ fn parse(mut object: Map<String, Value>, key: Option<String>, now: i64, recent: 
             *level = Value::Array(members?);
         }
     }
-    let id = key.unwrap_or_else(|| recent.begin(now).replace("chatcmpl-s", "auto-"));
-    object.entry("id").or_insert_with(|| Value::String(id));
+    // Only where none was given: each id that is made up here pushes a stream's out of what is remembered.
+    let id = || key.unwrap_or_else(|| recent.begin(now).replace("chatcmpl-s", "auto-"));
+    object.entry("id").or_insert_with(|| Value::String(id()));
     object.entry("annotator").or_insert_with(|| Value::String("anonymous".to_owned()));
     object.entry("at").or_insert_with(|| Value::from(now));
     serde_json::from_value(Value::Object(object)).map_err(|error| {

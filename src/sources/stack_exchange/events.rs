@@ -205,11 +205,14 @@ impl<R: BufRead + Seek> Iterator for Events<R> {
     }
 }
 
-/// Takes a byte order mark away and tells its length: the XML reader counts from behind it.
+/// Takes byte order marks away and tells their length: the XML reader counts from behind it.
 fn bom_length<R: BufRead>(input: &mut R) -> std::io::Result<u64> {
-    let marked = input.fill_buf()?.starts_with(b"\xef\xbb\xbf");
-    input.consume(if marked { 3 } else { 0 });
-    Ok(if marked { 3 } else { 0 })
+    let mut length = 0;
+    while input.fill_buf()?.starts_with(b"\xef\xbb\xbf") {
+        input.consume(3);
+        length += 3;
+    }
+    Ok(length)
 }
 
 fn licence_at(created: i64) -> &'static str {

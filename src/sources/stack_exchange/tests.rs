@@ -131,6 +131,13 @@ fn events_come_in_the_order_of_their_moments_not_of_the_file() {
     assert_eq!((answer.text.as_str(), answer.question.as_str()), ("é", "beer.stackexchange.com/12"));
 }
 
+#[test]
+fn a_file_with_two_byte_order_marks_is_read_where_its_rows_lie() {
+    let xml = format!("\u{feff}{}", dump(&question(7, "2020-01-01T00:00:00.000", "")));
+    let events = Events::index(Cursor::new(xml), "Posts.xml", Site::named("s")).unwrap();
+    assert_eq!(events.map(|event| event.unwrap().at).collect::<Vec<_>>(), [1_577_836_800_000]);
+}
+
 proptest::proptest! {
     #[test]
     fn no_file_makes_it_panic(xml in "(<posts>)?(<row|/>| Id=\"[0-9]{1,3}\"| Body=\"[&;#x0-9a-z<]{0,9}\"|</posts>|<!--|-->|&#?|\"|<|>){0,30}") {
