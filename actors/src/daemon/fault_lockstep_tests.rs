@@ -7,16 +7,22 @@
 
 use tempfile::TempDir;
 
-use super::in_step_tests::{Left, config, left, run};
+use super::DaemonConfig;
+use super::in_step_tests::{self, Left, left, run};
 use crate::failpoint::{Action, Failpoints, SIDES, UNITS, When};
 
-/// A run that ends with this version: a round that teaches the reward model only, two updates, two checkpoints.
-const ENOUGH: u64 = 2;
+/// A run ends with this version: a round that teaches the reward model only, and three updates.
+const ENOUGH: u64 = 3;
+
+/// A checkpoint after each round, so that a later fault is gone on from one and the first fault from nothing.
+fn config() -> DaemonConfig {
+    DaemonConfig { checkpoint_every: 1, ..in_step_tests::config(7, ENOUGH) }
+}
 
 /// What a run leaves that nothing disturbs, with the hits of its fail points.
 fn undisturbed() -> (Left, Failpoints) {
     let (dir, failpoints) = (TempDir::new().unwrap(), Failpoints::armed());
-    assert_eq!(run(dir.path(), config(7, ENOUGH), ENOUGH, failpoints.clone(), true), None);
+    assert_eq!(run(dir.path(), config(), ENOUGH, failpoints.clone(), true), None);
     (left(dir.path()), failpoints)
 }
 
@@ -26,14 +32,13 @@ fn check(unit: &str) {
         let point = format!("{unit}.{side}");
         let hits = counted.hits(&point);
         assert!(hits >= 2, "{point} is reached {hits} times: there is no later message");
-        // The last checkpoint belongs to the end, not to the run.
-        let later = if unit == "checkpoint" { 1 } else { hits / 2 + 1 };
+        let later = hits / 2 + 1;
         for hit in [1, later] {
             let (dir, failpoints) = (TempDir::new().unwrap(), Failpoints::armed());
             failpoints.set(&point, When::Nth(hit), action.clone());
-            let failure = run(dir.path(), config(7, ENOUGH), ENOUGH, failpoints, true);
+            let failure = run(dir.path(), config(), ENOUGH, failpoints, true);
             assert!(failure.is_some(), "{point}, {action:?} at hit {hit}: it went on");
-            assert_eq!(run(dir.path(), config(7, ENOUGH), ENOUGH, Failpoints::off(), true), None);
+            assert_eq!(run(dir.path(), config(), ENOUGH, Failpoints::off(), true), None);
             let resumed = left(dir.path());
             assert!(resumed == whole, "{point}, {action:?} at hit {hit}: other bits, after {failure:?}");
         }

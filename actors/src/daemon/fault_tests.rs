@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use tempfile::TempDir;
+use understudy_checkpoints::checkpoint::load;
 use understudy_checkpoints::{Disk, DiskOp, RecordKind, Store, StoreConfig};
 use understudy_learning::stages::Feedback;
 
@@ -134,6 +135,55 @@ fn a_simulated_rating_that_fails_again_and_again_is_passed_over() {
         drain(daemon).await;
         assert_eq!(restarts(&handle), BTreeMap::from([("annotator", 2)]));
         assert_eq!(lost(&quarantine(dir.path())).len(), 1);
+    });
+}
+
+#[test]
+fn scores_that_are_not_finite_are_not_learned_from_and_the_loop_goes_on() {
+    for score in [f64::NAN, f64::INFINITY] {
+        let dir = TempDir::new().unwrap();
+        running(async {
+            let mut parts = tiny_parts(dir.path(), 7, Scripted::honest(bright_tokens(7)), Failpoints::armed());
+            parts.judge = Some(Arc::new(move |_| score));
+            let failpoints = parts.failpoints.clone();
+            let daemon = Daemon::start(config(), parts).await.unwrap();
+            let handle = daemon.handle();
+            // Two groups are a batch; places that were given back admit more than the pace bears without an update.
+            until("many scores", &handle, || failpoints.hits("score.after") > 20).await;
+            ask(&handle, "anybody?").await;
+            let saved = handle.checkpoint().await.unwrap().state;
+            assert_eq!((saved.policy_version, saved.updates, handle.policy_version()), (0, 0, 0), "{score}");
+            assert!(saved.reward_version > 0, "ratings are learned from all the same");
+            drain(daemon).await;
+            assert_eq!(restarts(&handle), BTreeMap::new(), "{score}");
+        });
+    }
+}
+
+#[test]
+fn a_learner_that_calls_learning_off_goes_on_bit_for_bit_from_the_newest_checkpoint() {
+    let dir = TempDir::new().unwrap();
+    running(async {
+        let failpoints = Failpoints::armed();
+        let daemon = start(dir.path(), config(), failpoints.clone()).await;
+        let handle = daemon.handle();
+        // 16 answers of the source are two batches of 8.
+        until("two updates", &handle, || handle.policy_version() == 2).await;
+        let learner = async || {
+            let done = handle.checkpoint().await.unwrap();
+            let bytes = load(&done.path).unwrap().read("ppo.safetensors").unwrap();
+            (done.state.policy_version, done.state.updates, bytes)
+        };
+        let before = learner().await;
+        // What three steps in a row that are not finite end in: an error of the unit, here after some units of an update.
+        failpoints.set("ppo.after", When::Nth(failpoints.hits("ppo.after") + 4), Action::Error);
+        for i in 0..4 {
+            ask(&handle, &format!("chat {i}")).await;
+        }
+        until("a restart", &handle, || restarts(&handle).contains_key("ppo")).await;
+        assert!(learner().await == before, "weights, moments, coefficients and versions are those of the checkpoint");
+        drain(daemon).await;
+        assert_eq!(restarts(&handle), BTreeMap::from([("ppo", 1)]));
     });
 }
 
