@@ -106,8 +106,8 @@ pub(super) fn llama3_scaling(factors: &[f32], theta: f64) -> Result<Value, Model
         let smooth = ((original / wavelength - low) / (high - low)).clamp(0.0, 1.0);
         let expected = 1.0 / ((1.0 - smooth) / factor + smooth);
         // The files hold f32 numbers: 1e-3 relative is far above their rounding, far below another rule's difference.
-        // Written so that what is not finite is refused too.
-        if !((f64::from(*found) - expected).abs() <= 1e-3 * expected) {
+        let away = (f64::from(*found) - expected).abs();
+        if !away.is_finite() || away > 1e-3 * expected {
             let reason = format!("divisor {i} is {found}, where Llama 3.1's rule gives {expected:.4}");
             return Err(ModelError::config(ROPE_FACTORS, reason));
         }
