@@ -249,6 +249,9 @@ pub enum LoopEvent {
         group: AnswerId,
         /// Mean normalised score.
         mean_score: f64,
+        /// Each answer with its normalised score and that score's standard error, 0 where it is not known; as many as
+        /// the group has answers.
+        scores: Vec<(AnswerId, f64, f64)>,
         /// The reward model that scored.
         version: RewardVersion,
     },

@@ -72,7 +72,17 @@ impl Job for RewardJob {
         let (retractions, rebuild) = (Retractions::default(), None);
         let (arrived, alarms) = (BTreeMap::new(), self.mind.alarms());
         let custody = Custody::serving(desk.lifeline.clone());
-        let hearing = Hearing { job: self, desk, custody, retractions, behind, rebuild, arrived, alarms };
+        let hearing = Hearing {
+            job: self,
+            desk,
+            custody,
+            retractions,
+            behind,
+            rebuild,
+            arrived,
+            heard_to_learned_s: None,
+            alarms,
+        };
         match fences {
             Some(fences) => hearing.run_in_step(fences).await,
             None => hearing.run().await,
@@ -94,6 +104,7 @@ pub(super) struct Hearing {
     rebuild: Option<Rebuild>,
     /// When the events came that no minibatch has held yet: at most two minibatches of them.
     arrived: BTreeMap<u64, Instant>,
+    heard_to_learned_s: Option<f64>,
     /// What was told of last.
     alarms: Alarms,
 }
@@ -318,7 +329,8 @@ impl Hearing {
         let job = &self.job;
         let mean_score = scored.rollouts.iter().map(|one| one.score).sum::<f64>() / scored.rollouts.len().max(1) as f64;
         metrics::counter!(SCORED).increment(scored.rollouts.len() as u64);
-        job.events.publish(LoopEvent::Scored { group: first, mean_score, version: job.mind.version() });
+        let scores = scored.rollouts.iter().map(|one| (one.rollout.id, one.score, one.reward_std)).collect();
+        job.events.publish(LoopEvent::Scored { group: first, mean_score, scores, version: job.mind.version() });
         if job.mind.is_ignorant() {
             metrics::counter!(HELD_BACK).increment(scored.rollouts.len() as u64);
             return Ok(None);
@@ -345,7 +357,9 @@ impl Hearing {
             self.retractions.leave_out(seq);
         }
         for arrived in fresh.iter().filter_map(|seq| self.arrived.remove(seq)) {
-            metrics::histogram!(HEARD_TO_LEARNED).record(arrived.elapsed().as_secs_f64());
+            let seconds = arrived.elapsed().as_secs_f64();
+            metrics::histogram!(HEARD_TO_LEARNED).record(seconds);
+            self.heard_to_learned_s = Some(seconds);
         }
         let seconds = began.elapsed().as_secs_f64();
         metrics::counter!(UPDATES).increment(1);
@@ -378,7 +392,7 @@ impl Hearing {
 
     fn show(&self) {
         let mind = &self.job.mind;
-        let recent = mind.prequential().recent();
+        let (recent, collapse) = (mind.prequential().recent(), mind.collapse());
         let view = RewardView {
             version: mind.version(),
             up_to: mind.up_to(),
@@ -388,6 +402,10 @@ impl Hearing {
             accuracy: recent.accuracy,
             log_loss: recent.log_loss,
             calibration_error: recent.calibration_error,
+            heard_to_learned_s: self.heard_to_learned_s,
+            collapse_index: collapse.and_then(|report| report.index),
+            d_types: collapse.and_then(|report| report.d_types),
+            d_want: collapse.and_then(|report| report.d_want),
         };
         show_figures(mind, &view);
         self.job.view.send_replace(view);

@@ -69,4 +69,12 @@ pub struct RewardView {
     pub log_loss: Option<f64>,
     /// Their calibration error.
     pub calibration_error: Option<f64>,
+    /// Seconds from the newest learned rating's arrival to the end of its first minibatch.
+    pub heard_to_learned_s: Option<f64>,
+    /// 1 − d_types / d_want: 0 is healthy, 1 is collapsed.
+    pub collapse_index: Option<f64>,
+    /// Distance between the rewards of closed-ended and open-ended questions.
+    pub d_types: Option<f64>,
+    /// The same distance where the loss ends.
+    pub d_want: Option<f64>,
 }

@@ -45,6 +45,11 @@ pub(super) fn show_collapse(report: &CollapseReport) {
 }
 
 impl Mind {
+    /// The collapse monitor's newest report.
+    pub(super) fn collapse(&self) -> Option<&CollapseReport> {
+        self.probes.latest()
+    }
+
     /// The figures behind the drift alarm.
     pub(super) fn why_drift(&self) -> String {
         let report = self.drift();
@@ -56,7 +61,7 @@ impl Mind {
 
     /// The figures behind the collapse alarm.
     pub(super) fn why_collapse(&self) -> String {
-        let Some(report) = self.probes.latest() else { return String::new() };
+        let Some(report) = self.collapse() else { return String::new() };
         let shown = |value: Option<f64>| value.map_or("unknown".to_owned(), |value| format!("{value:.3}"));
         format!(
             "D_opt {:.3} on rated questions, D_types {} of {} wanted on unrated ones, index {}",

@@ -125,6 +125,15 @@ impl StoreHandle {
         self.fetch(&chosen)
     }
 
+    /// Up to `limit` records of a kind from the newest back, of those before `before_seq`.
+    pub fn read_back(&self, kind: RecordKind, before_seq: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
+        let chosen: Vec<u64> = match self.shared.read().index.ring(kind) {
+            Some(ring) => ring.live_before(before_seq).take(limit).collect(),
+            None => Vec::new(),
+        };
+        self.fetch(&chosen)
+    }
+
     /// The newest record of a kind.
     pub fn newest(&self, kind: RecordKind) -> Result<Option<Record>, StoreError> {
         let newest = self.shared.read().index.ring(kind).and_then(|ring| ring.live().next_back().map(|slot| slot.seq));

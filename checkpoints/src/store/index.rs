@@ -90,6 +90,12 @@ impl Ring {
         self.slots.range(start..).map(|slot| slot.seq)
     }
 
+    /// Live sequence numbers before `before`, newest first.
+    pub(super) fn live_before(&self, before: u64) -> impl Iterator<Item = u64> + '_ {
+        let end = self.slots.partition_point(|slot| slot.seq < before).max(self.live_from);
+        self.slots.range(self.live_from..end).rev().map(|slot| slot.seq)
+    }
+
     /// Sequence numbers of all records that are live or outlived by their keys.
     #[cfg(test)]
     pub(super) fn kept(&self) -> impl Iterator<Item = u64> + '_ {

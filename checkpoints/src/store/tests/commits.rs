@@ -22,6 +22,9 @@ fn an_acknowledged_record_is_found_by_number_key_and_order_also_after_reopening(
         assert_eq!(bytes(handle.read_from(ANSWER, 1, 10).unwrap()), [b"one".to_vec(), b"three".to_vec()]);
         assert_eq!(bytes(handle.read_from(ANSWER, 2, 10).unwrap()), [b"three".to_vec()]);
         assert_eq!(bytes(handle.read_from(ANSWER, 1, 1).unwrap()), [b"one".to_vec()]);
+        assert_eq!(bytes(handle.read_back(ANSWER, u64::MAX, 10).unwrap()), [b"three".to_vec(), b"one".to_vec()]);
+        assert_eq!(bytes(handle.read_back(ANSWER, 3, 10).unwrap()), [b"one".to_vec()]);
+        assert_eq!(bytes(handle.read_back(ANSWER, u64::MAX, 1).unwrap()), [b"three".to_vec()]);
         assert_eq!(handle.newest(FEEDBACK).unwrap().unwrap().seq, 2);
         rig.reopen();
         assert!(!rig.report.created && rig.report.replayed == 0 && rig.report.rebuilt.is_none(), "{:?}", rig.report);
