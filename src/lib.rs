@@ -12,6 +12,7 @@ pub mod evaluation;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod gateway;
+pub mod markdown;
 pub mod plot;
 pub mod resources;
 pub mod sources;
