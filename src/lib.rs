@@ -13,6 +13,7 @@ pub mod evaluation;
 pub mod fuzz;
 pub mod gateway;
 pub mod markdown;
+pub mod observer;
 pub mod plot;
 pub mod resources;
 pub mod sources;

@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn html_in_the_source_is_shown_and_does_nothing() {
         check("a <b>c</b>", "<p>a &lt;b&gt;c&lt;/b&gt;</p>");
-        check("<div>\nx\n</div>", "<p>&lt;div&gt;\nx\n&lt;/div&gt;\n</p>");
+        check("<div>\nx\n</div>", "<p>&lt;div&gt;\nx\n&lt;/div&gt;</p>");
         check("if (a < b && c > d)", "<p>if (a &lt; b &amp;&amp; c &gt; d)</p>");
     }
 

@@ -20,6 +20,7 @@ pub mod link;
 pub mod lockstep;
 pub mod messages;
 pub mod metric;
+pub mod past;
 pub mod place;
 pub mod policy;
 pub mod ppo;

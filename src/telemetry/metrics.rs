@@ -46,11 +46,18 @@ pub const HTTP_SECONDS: &str = "understudy_http_request_seconds";
 /// Ratings that were refused at the edge, by reason.
 pub const RATINGS_REJECTED: &str = "understudy_ratings_rejected_total";
 
+/// Readers of the events now.
+pub const EVENT_READERS: &str = "understudy_event_readers";
+/// Readers of the events that were refused or let go, by reason.
+pub const EVENT_READERS_LOST: &str = "understudy_event_readers_lost_total";
+
 /// Every metric of the program.
 pub const CATALOGUE: &[Metric] = &[
     counter(HTTP_REQUESTS, "HTTP requests, by route and status"),
     histogram(HTTP_SECONDS, "Seconds to answer an HTTP request, by route"),
     counter(RATINGS_REJECTED, "Ratings refused at the edge, by reason"),
+    gauge(EVENT_READERS, "Readers of the events now"),
+    counter(EVENT_READERS_LOST, "Readers of the events that were refused or let go, by reason"),
     counter("understudy_questions_total", "Training questions asked, by source"),
     counter("understudy_tokens_total", "Tokens sampled"),
     histogram("understudy_first_token_seconds", "Seconds from a chat request's admission to its first token"),

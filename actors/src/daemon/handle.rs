@@ -20,6 +20,7 @@ use crate::link::{AskError, Envelope, OfferError, Subscription, ask};
 use crate::messages::{
     AnsweredQuestion, Asker, ChatError, FeedbackAck, FeedbackRefusal, LoopEvent, PromptRequest, TokenEvent,
 };
+use crate::past::Past;
 use crate::reward::RewardView;
 use crate::supervision::Supervised;
 
@@ -169,6 +170,16 @@ impl DaemonHandle {
     /// Lookup of answers.
     pub fn answers(&self) -> &Answers {
         &self.answers
+    }
+
+    /// What was answered and said before.
+    pub fn past(&self) -> Past {
+        Past::new(self.store.clone())
+    }
+
+    /// The reward model as it is now.
+    pub fn reward(&self) -> RewardView {
+        *self.reward.borrow()
     }
 
     /// Commits a checkpoint now.

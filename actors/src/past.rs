@@ -1,0 +1,59 @@
+//! What was answered and said, read back from the store for whoever looks at it later.
+//!
+//! Invariant: reads only. A record that cannot be understood is left out and logged; reading may touch the disk, so not
+//! on a thread that must not wait.
+
+use understudy_checkpoints::{Record, RecordKind, StoreError, StoreHandle};
+use understudy_learning::stages::{AnswerId, Rollout};
+
+use crate::answers::{answer_key, decode_answer};
+use crate::seams::{DurableFeedback, decode_feedback};
+
+/// The way to what is kept. Clones read the same store.
+#[derive(Debug, Clone)]
+pub struct Past(StoreHandle);
+
+impl Past {
+    /// Reads from `store`.
+    pub fn new(store: StoreHandle) -> Self {
+        Self(store)
+    }
+
+    /// Up to `limit` records of answers from the newest back, of those before journal sequence `before`, each with its
+    /// sequence. Fewer than `limit` are no sign of the end where a record could not be read: an empty list is.
+    pub fn answers(&self, before: u64, limit: usize) -> Result<Vec<(u64, Rollout)>, StoreError> {
+        let records = self.0.read_back(RecordKind::Answer, before, limit)?;
+        Ok(records.iter().filter_map(|record| Some((record.seq, answer(record)?))).collect())
+    }
+
+    /// The answer of this id and its journal sequence; `None` if there never was one or it was evicted.
+    pub fn answer(&self, id: AnswerId) -> Result<Option<(u64, Rollout)>, StoreError> {
+        let record = self.0.get_by_key(&answer_key(id))?.filter(|record| record.kind == RecordKind::Answer);
+        Ok(record.and_then(|record| Some((record.seq, answer(&record)?))))
+    }
+
+    /// Up to `limit` events of feedback from the newest back, of those before journal sequence `before`.
+    pub fn feedback(&self, before: u64, limit: usize) -> Result<Vec<DurableFeedback>, StoreError> {
+        let records = self.0.read_back(RecordKind::Feedback, before, limit)?;
+        Ok(records.iter().filter_map(said).collect())
+    }
+
+    /// The event of feedback in journal record `seq`; `None` if that is none or it was evicted.
+    pub fn feedback_at(&self, seq: u64) -> Result<Option<DurableFeedback>, StoreError> {
+        let record = self.0.get(seq)?.filter(|record| record.kind == RecordKind::Feedback);
+        Ok(record.as_ref().and_then(said))
+    }
+}
+
+fn answer(record: &Record) -> Option<Rollout> {
+    let seq = record.seq;
+    decode_answer(&record.bytes)
+        .inspect_err(|reason| tracing::warn!(seq, reason, "a record is no answer; run `understudy doctor`"))
+        .ok()
+}
+
+fn said(record: &Record) -> Option<DurableFeedback> {
+    decode_feedback(record.seq, &record.bytes)
+        .inspect_err(|error| tracing::warn!(seq = record.seq, %error, "a record is no feedback"))
+        .ok()
+}

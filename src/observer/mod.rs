@@ -1,0 +1,144 @@
+//! The observer: sees every event of the loop once, keeps what charts need, and passes events on to readers.
+//!
+//! Invariant: it only watches. Nobody waits for a reader: one who falls behind by more than [`READER_ROOM`] events is
+//! told so and let go, and memory is bounded whatever happens.
+
+pub mod board;
+#[cfg(test)]
+mod board_tests;
+pub mod series;
+pub mod told;
+mod watch;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use metrics::gauge;
+use tokio::sync::broadcast;
+use understudy_actors::messages::LoopEvent;
+use understudy_actors::reward::RewardView;
+
+use crate::telemetry::metrics::EVENT_READERS;
+use board::{Board, History};
+use told::{Ring, Told};
+
+/// Events that a reader may be behind.
+pub const READER_ROOM: usize = 256;
+
+/// Sees what happens in one daemon. Clones are the same observer.
+#[derive(Debug, Clone)]
+pub struct Observer(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    started_ms: i64,
+    state: Mutex<State>,
+    readers: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct State {
+    board: Board,
+    ring: Ring,
+    /// `None` once the loop has ended.
+    sender: Option<broadcast::Sender<Told>>,
+}
+
+/// One reader's events. Its place is free again when it is dropped.
+#[derive(Debug)]
+pub struct Reader {
+    /// What it missed while it was away, oldest first.
+    pub missed: Vec<Told>,
+    /// Whether that is all that it missed.
+    pub whole: bool,
+    /// What happens from now on.
+    pub events: broadcast::Receiver<Told>,
+    /// Counts it.
+    pub place: Place,
+}
+
+/// A reader's place among the readers.
+#[derive(Debug)]
+pub struct Place(Arc<Inner>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let before = self.0.readers.fetch_sub(1, Ordering::AcqRel);
+        gauge!(EVENT_READERS).set(before.saturating_sub(1) as f64);
+    }
+}
+
+/// Why nobody more may read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoReader {
+    /// So many read already.
+    Full(usize),
+    /// The loop has ended.
+    Ended,
+}
+
+impl Observer {
+    /// An observer of a daemon that started at `started_ms`.
+    pub fn new(started_ms: i64) -> Self {
+        let (sender, _) = broadcast::channel(READER_ROOM);
+        let first = u64::try_from(started_ms).unwrap_or(0).max(1);
+        let state = State { board: Board::new(started_ms), ring: Ring::new(first), sender: Some(sender) };
+        Self(Arc::new(Inner { started_ms, state: Mutex::new(state), readers: AtomicUsize::new(0) }))
+    }
+
+    /// When the daemon started, in milliseconds since the Unix epoch.
+    pub fn started_ms(&self) -> i64 {
+        self.0.started_ms
+    }
+
+    /// Takes an event up and passes it on.
+    pub fn take(&self, t_ms: i64, event: &LoopEvent) {
+        let mut state = self.state();
+        state.board.take(t_ms, event);
+        let told = state.ring.push(t_ms, event);
+        if let Some(sender) = &state.sender {
+            let _ = sender.send(told); // an error says that nobody reads
+        }
+    }
+
+    /// A regular look at what events do not tell.
+    pub fn beat(&self, t_ms: i64, view: &RewardView) {
+        self.state().board.beat(t_ms, view);
+    }
+
+    /// Adds to the list of happenings.
+    pub fn mark(&self, t_ms: i64, kind: &'static str, text: &str) {
+        self.state().board.mark(t_ms, kind, text);
+    }
+
+    /// Figures and happenings so far.
+    pub fn history(&self) -> History {
+        self.state().board.history()
+    }
+
+    /// A reader of what happens from now on and, where it names the last event that it saw, of what came after that.
+    /// At most `most` at a time.
+    pub fn read(&self, last: Option<u64>, most: usize) -> Result<Reader, NoReader> {
+        let readers = self.0.readers.fetch_add(1, Ordering::AcqRel) + 1;
+        let place = Place(self.0.clone());
+        if readers > most {
+            return Err(NoReader::Full(most));
+        }
+        gauge!(EVENT_READERS).set(readers as f64);
+        // Under one lock: no event is between what was missed and what comes.
+        let state = self.state();
+        let (missed, whole) = last.map_or((Vec::new(), true), |last| state.ring.since(last));
+        let events = state.sender.as_ref().ok_or(NoReader::Ended)?.subscribe();
+        drop(state);
+        Ok(Reader { missed, whole, events, place })
+    }
+
+    /// Ends all readers once they have read what was told.
+    pub fn end(&self) {
+        self.state().sender = None;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
