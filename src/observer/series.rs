@@ -84,8 +84,8 @@ mod tests {
         let points = series.points();
         assert!(points.len() > MOST / 2 - 1 && points.is_sorted_by_key(|point| point.0), "{}", points.len());
         assert_eq!(points.last().map(|point| (point.0, point.1)), Some((99_999, 99_999)));
-        // 512 values a point: the first is the mean of 0 to 511.
-        assert_eq!((points[0].2, points[1].2), (255.5, 767.5));
+        // 256 values a point: the first is the mean of 0 to 255.
+        assert_eq!((points[0].2, points[1].2), (127.5, 383.5));
     }
 
     #[test]
