@@ -10,6 +10,7 @@ mod error;
 pub(crate) mod feedback;
 mod guard;
 mod observe;
+mod page;
 pub(crate) mod recent;
 mod stream;
 pub mod wire;
@@ -101,5 +102,6 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/models", web::get().to(observe::models))
         .route("/metrics", web::get().to(observe::metrics))
         .route("/healthz", web::get().to(observe::healthz))
-        .route("/readyz", web::get().to(observe::readyz));
+        .route("/readyz", web::get().to(observe::readyz))
+        .configure(page::routes);
 }
