@@ -9,8 +9,8 @@ const MOST_EVENTS = 120;
 const LOOK_AGAIN_MS = 1200;
 
 const CHARTS = [
-  { title: 'Reward', what: 'What the reward model gives new answers, less the KL penalty.', lines: ['reward', 'gold'],
-    names: { gold: 'gold (simulated people only)' }, empty: 'It begins with the first update of the policy.' },
+  { title: 'Reward', what: 'What the reward model gives new answers.', lines: ['reward', 'gold'],
+    names: { gold: 'gold (simulated people only)' }, empty: 'It begins with the first answer that is scored.' },
   { title: 'KL to where it began', what: 'How far the policy has moved.', unit: 'nats', lines: ['kl'], empty: 'It begins with the first update of the policy.' },
   { title: 'Entropy', what: 'How open the policy keeps its choices; a fall to 0 is collapse.', unit: 'nats', lines: ['entropy'], empty: 'It begins with the first update of the policy.' },
   { title: 'Ratings foretold', what: 'Share of ratings the reward model foretold before it learned from them, and how far its certainty was off.',
@@ -64,7 +64,7 @@ export function show(main, { signal }) {
       if (signal.aborted) return;
       const rollbacks = timeline.filter((entry) => /rollback/.test(entry.kind)).map((entry) => entry.t_ms);
       charts.forEach((one) => one.draw(series, rollbacks));
-      paint(timeline);
+      paint(timeline, series.kl ?? []);
       last = Math.max(last, ...Object.values(series).map((points) => points.at(-1)?.[0] ?? 0), timeline.at(-1)?.t_ms ?? 0);
       tick();
     } catch (problem) {
@@ -74,8 +74,10 @@ export function show(main, { signal }) {
     }
   }
 
-  function paint(timeline) {
-    const sorted = [...timeline].sort((a, b) => a.t_ms - b.t_ms);
+  function paint(timeline, updates) {
+    // Each update of the policy left a point under the version that it published.
+    const versions = updates.map(([t_ms, version]) => ({ t_ms, kind: 'policy_update', text: `policy ${version} published` }));
+    const sorted = [...timeline, ...versions].sort((a, b) => a.t_ms - b.t_ms);
     if (!sorted.length) {
       fill(strip);
       fill(told, h('li.nothing-yet', null, 'Nothing yet. The policy serves as it began; its first update stands here.'));
@@ -88,7 +90,7 @@ export function show(main, { signal }) {
       return dot;
     });
     fill(strip, h('span.rail', { 'aria-hidden': 'true' }, dots), h('span.from', null, clock(from)), h('span.to', null, clock(sorted.at(-1).t_ms)));
-    fill(told, sorted.slice(-6).reverse().map((entry) => h('li', null, h('time', null, clock(entry.t_ms)), h(`span.${tone(entry.kind)}`, null, entry.text))));
+    fill(told, sorted.slice(-7).reverse().map((entry) => h('li', null, h('time', null, clock(entry.t_ms)), h(`span.${tone(entry.kind)}`, null, entry.text))));
   }
 
   function happened({ event, data }) {
