@@ -4,10 +4,10 @@
 //! on a thread that must not wait.
 
 use understudy_checkpoints::{Record, RecordKind, StoreError, StoreHandle};
-use understudy_learning::stages::{AnswerId, Rollout};
+use understudy_learning::stages::{AnswerId, PolicyVersion, Rollout};
 
 use crate::answers::{answer_key, decode_answer};
-use crate::seams::{DurableFeedback, decode_feedback};
+use crate::seams::{DurableFeedback, decode_feedback, feedback_key};
 
 /// The way to what is kept. Clones read the same store.
 #[derive(Debug, Clone)]
@@ -36,6 +36,26 @@ impl Past {
     pub fn feedback(&self, before: u64, limit: usize) -> Result<Vec<DurableFeedback>, StoreError> {
         let records = self.0.read_back(RecordKind::Feedback, before, limit)?;
         Ok(records.iter().filter_map(said).collect())
+    }
+
+    /// Up to `limit` events of feedback with a journal sequence above `after`, oldest first.
+    pub fn feedback_after(&self, after: u64, limit: usize) -> Result<Vec<DurableFeedback>, StoreError> {
+        let records = self.0.read_from(RecordKind::Feedback, after.saturating_add(1), limit)?;
+        Ok(records.iter().filter_map(said).collect())
+    }
+
+    /// The event of feedback of this id; `None` if there never was one or it was evicted.
+    pub fn feedback_named(&self, id: &str) -> Result<Option<DurableFeedback>, StoreError> {
+        let record = self.0.get_by_key(&feedback_key(id))?.filter(|record| record.kind == RecordKind::Feedback);
+        Ok(record.as_ref().and_then(said))
+    }
+
+    /// Up to `limit` policy versions with the journal sequences of their publication, of those above `after`, oldest
+    /// first.
+    pub fn published_after(&self, after: u64, limit: usize) -> Result<Vec<(u64, PolicyVersion)>, StoreError> {
+        let records = self.0.read_from(RecordKind::Published, after.saturating_add(1), limit)?;
+        let version = |record: &Record| record.bytes.first_chunk().map(|bytes| PolicyVersion::from_le_bytes(*bytes));
+        Ok(records.iter().filter_map(|record| Some((record.seq, version(record)?))).collect())
     }
 
     /// The event of feedback in journal record `seq`; `None` if that is none or it was evicted.

@@ -45,7 +45,7 @@ pub trait FeedbackLog: Send {
 pub struct StoreLog(pub StoreHandle);
 
 /// The idempotency key of a feedback id.
-fn key(id: &str) -> String {
+pub(crate) fn feedback_key(id: &str) -> String {
     format!("feedback/{id}")
 }
 
@@ -65,7 +65,7 @@ impl FeedbackLog for StoreLog {
     fn append(&self, feedback: &Feedback, reply: LogReply) -> Result<(), LogError> {
         let bytes = encode_feedback(feedback);
         let group = feedback.answers().first().copied().unwrap_or(0);
-        let record = NewRecord { kind: RecordKind::Feedback, key: Some(key(&feedback.id)), bytes, group };
+        let record = NewRecord { kind: RecordKind::Feedback, key: Some(feedback_key(&feedback.id)), bytes, group };
         self.0.offer(record, reply).map_err(|_| LogError::Full)
     }
 
@@ -76,7 +76,7 @@ impl FeedbackLog for StoreLog {
     }
 
     fn find(&self, id: &str) -> Result<Option<DurableFeedback>, LogError> {
-        let record = self.0.get_by_key(&key(id)).map_err(|error| LogError::Store(error.to_string()))?;
+        let record = self.0.get_by_key(&feedback_key(id)).map_err(|error| LogError::Store(error.to_string()))?;
         record.map(|record| decode_feedback(record.seq, &record.bytes)).transpose()
     }
 }

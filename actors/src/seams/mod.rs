@@ -11,7 +11,7 @@ mod train_group;
 
 pub use engine::{EngineRefusal, GenerateRequest, Generated, GeneratedAnswer, LocalEngine, RolloutEngine};
 pub use log::{DurableFeedback, FeedbackLog, LogError, LogReply, StoreLog};
-pub(crate) use log::{decode_feedback, encode_feedback};
+pub(crate) use log::{decode_feedback, encode_feedback, feedback_key};
 pub(crate) use publisher::highest_published;
 pub use publisher::{LocalPublisher, PolicySnapshot, PublishError, WeightPublisher};
 pub use train_group::{Alone, GroupError, TrainGroup};
