@@ -6,6 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use tokio::sync::mpsc;
+use understudy_actors::past::Past;
 use understudy_learning::stages::{AnswerId, Feedback, FeedbackError, Finish, PolicyVersion, Sampling};
 
 /// A chat request after validation.
@@ -125,6 +126,10 @@ pub trait Backend: Send + Sync {
     fn chat(&self, request: ChatRequest) -> Result<ChatEvents, Refusal>;
     /// Takes a rating; ready when it is durable or refused.
     fn feedback(&self, feedback: Feedback) -> Waiting<'_, Result<Ack, Refusal>>;
+    /// What was answered and said before, where it is kept.
+    fn past(&self) -> Option<Past>;
+    /// The journal sequence up to which the reward model has heard feedback.
+    fn heard_up_to(&self) -> u64;
     /// Empty when ready to serve, else the reasons why not.
     fn not_ready(&self) -> Vec<String>;
     /// The policy that serves now.

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use understudy_actors::daemon::{ChatRequest as Chat, DaemonHandle};
 use understudy_actors::messages::{ChatError, FeedbackRefusal, TokenEvent};
+use understudy_actors::past::Past;
 use understudy_learning::stages::{Feedback, PolicyVersion};
 use understudy_model::Message;
 
@@ -64,6 +65,14 @@ impl Backend for Served {
             let ack = self.handle.submit_feedback(feedback, deadline).await.map_err(not_taken)?;
             Ok(Ack { seq: ack.seq, duplicate: ack.duplicate })
         })
+    }
+
+    fn past(&self) -> Option<Past> {
+        Some(self.handle.past())
+    }
+
+    fn heard_up_to(&self) -> u64 {
+        self.handle.reward().up_to
     }
 
     fn not_ready(&self) -> Vec<String> {

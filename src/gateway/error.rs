@@ -1,6 +1,7 @@
-//! Errors as OpenAI's clients expect them: `{"error": {"message", "type", "param", "code"}}` and a status.
+//! Errors as OpenAI's clients expect them: `{"error": {"message", "type", "param", "code"}}` and a status. The other
+//! routes' form is `problem`'s.
 //!
-//! Invariant: 4xx names what the client can change, in at most 500 characters; 429 and 503 say when to come back.
+//! Invariant: 4xx names what the client can change, in at most 500 characters; 5xx tells no path of this machine; 429 and 503 say when to come back.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
@@ -8,6 +9,7 @@ use actix_web::{HttpResponse, ResponseError};
 use serde_json::json;
 
 use super::backend::Refusal;
+use super::problem::without_paths;
 
 /// Longest message.
 const MOST_CHARS: usize = 500;
@@ -35,7 +37,15 @@ impl ApiError {
     /// Any other refusal.
     pub fn new(status: StatusCode, code: &'static str, param: Option<&str>, message: impl Into<String>) -> Self {
         let param = param.map(|param| shortened(param.to_owned()));
-        Self { status, code, param, message: shortened(message.into()) }
+        let mut message = message.into();
+        if status.is_server_error() {
+            let told = without_paths(&message);
+            if told != message {
+                tracing::warn!(code, message, "a refusal is told without its paths");
+                message = told;
+            }
+        }
+        Self { status, code, param, message: shortened(message) }
     }
 
     /// The body, also sent as an event when a stream has already begun.

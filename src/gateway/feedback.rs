@@ -9,9 +9,10 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use metrics::counter;
 use serde_json::{Map, Value, json};
-use understudy_learning::stages::{Feedback, FeedbackError};
+use understudy_learning::stages::{AnswerId, Feedback, FeedbackError};
 
-use super::backend::Refusal;
+use super::backend::{Ack, Refusal};
+use super::feedback_api::read as read_past;
 use super::recent::Recent;
 use super::wire::UniqueKeys;
 use super::{ApiError, Shared, guard};
@@ -40,27 +41,72 @@ pub(super) async fn give(
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let bytes = guard::body(payload, &shared).await?;
-    let key = request.headers().get("idempotency-key").and_then(|key| key.to_str().ok()).map(str::to_owned);
-    let taken = take(&shared, &bytes, key).await;
+    let taken = match object(&bytes) {
+        Ok(object) => give_one(&shared, object, key_of(&request)).await,
+        Err(error) => Err(error),
+    };
     if let Err(error) = &taken {
-        counter!(RATINGS_REJECTED, "reason" => reason(error)).increment(1);
+        count(error);
     }
-    taken
+    Ok(HttpResponse::Ok().json(taken?))
 }
 
-async fn take(shared: &Shared, bytes: &[u8], key: Option<String>) -> Result<HttpResponse, ApiError> {
-    let feedback = read(bytes, key, clock::now_ms(), &shared.recent)?;
+/// The client's own id of a request, under which it may be sent again.
+pub(super) fn key_of(request: &HttpRequest) -> Option<String> {
+    request.headers().get("idempotency-key").and_then(|key| key.to_str().ok()).map(str::to_owned)
+}
+
+/// Takes one event; what is told to who gave it.
+pub(super) async fn give_one(
+    shared: &Shared,
+    object: Map<String, Value>,
+    key: Option<String>,
+) -> Result<Value, ApiError> {
+    let is_timed = object.contains_key("at");
+    let feedback = parse(object, key, clock::now_ms(), &shared.recent)?;
+    submit(shared, feedback, is_timed).await
+}
+
+/// Makes the event durable. One that the client gave no time (`is_timed` is false) was given the present one here: the
+/// same event again is the same event, though it has another time now.
+pub(super) async fn submit(shared: &Shared, feedback: Feedback, is_timed: bool) -> Result<Value, ApiError> {
+    feedback.validate().map_err(Refusal::from)?;
     let id = feedback.id.clone();
     let seconds = shared.http.feedback_timeout_s;
+    let again = (!is_timed).then(|| feedback.clone());
     let wait = tokio::time::timeout(Duration::from_secs_f64(seconds), shared.backend.feedback(feedback));
-    let ack = wait.await.unwrap_or_else(|_| {
-        Err(Refusal::Expired(format!("the rating was not on disk within {seconds} s; send it again under the same id")))
-    })?;
-    Ok(HttpResponse::Ok().json(json!({"id": id, "seq": ack.seq, "duplicate": ack.duplicate})))
+    let late = || format!("the rating was not on disk within {seconds} s; send it again under the same id");
+    let ack = match (wait.await.unwrap_or_else(|_| Err(Refusal::Expired(late()))), again) {
+        (Err(Refusal::Conflict(why)), Some(again)) => {
+            known_but_for_its_time(shared, again).await.ok_or(Refusal::Conflict(why))?
+        }
+        (taken, _) => taken?,
+    };
+    Ok(json!({"id": id, "seq": ack.seq, "duplicate": ack.duplicate}))
+}
+
+/// The earlier event of the same id, where only the time tells them apart.
+async fn known_but_for_its_time(shared: &Shared, mut feedback: Feedback) -> Option<Ack> {
+    shared.backend.past()?;
+    let id = feedback.id.clone();
+    let earlier = read_past(shared, move |past| past.feedback_named(&id)).await.ok()??;
+    feedback.at = earlier.feedback.at;
+    (feedback == earlier.feedback).then_some(Ack { seq: earlier.seq, duplicate: true })
+}
+
+/// Counts a refusal.
+pub(super) fn count(error: &ApiError) {
+    counter!(RATINGS_REJECTED, "reason" => reason(error)).increment(1);
 }
 
 /// The event in a request's body, checked as far as it can be without knowing the answers.
 pub(crate) fn read(bytes: &[u8], key: Option<String>, now: i64, recent: &Recent) -> Result<Feedback, ApiError> {
+    let feedback = parse(object(bytes)?, key, now, recent)?;
+    feedback.validate().map_err(Refusal::from)?;
+    Ok(feedback)
+}
+
+fn object(bytes: &[u8]) -> Result<Map<String, Value>, ApiError> {
     let UniqueKeys(object) = serde_json::from_slice(bytes).map_err(|error| {
         let what = match error.is_data() {
             true => "must be a JSON object with at least kind and an answer, each key once",
@@ -68,9 +114,7 @@ pub(crate) fn read(bytes: &[u8], key: Option<String>, now: i64, recent: &Recent)
         };
         ApiError::invalid(None, format!("the body {what}: {error}"))
     })?;
-    let feedback = parse(object, key, now, recent)?;
-    feedback.validate().map_err(Refusal::from)?;
-    Ok(feedback)
+    Ok(object)
 }
 
 /// Reads the event; what a casual client leaves out (id, annotator, time) is filled in.
@@ -123,13 +167,18 @@ fn parse(mut object: Map<String, Value>, key: Option<String>, now: i64, recent: 
 
 fn answer_id(name: &'static str, value: &Value, recent: &Recent) -> Result<Value, ApiError> {
     let Value::String(text) = value else { return Ok(value.clone()) };
-    let number = text.strip_prefix("chatcmpl-").unwrap_or(text).parse::<u64>().ok();
-    match number.or_else(|| recent.answer_of(text)) {
+    match answer_named(text, recent) {
         Some(id) => Ok(Value::from(id)),
         None => {
             Err(wrong(name, format!("'{text}'"), "give an answer_id or completion_id from a choice of this daemon"))
         }
     }
+}
+
+/// The answer that a client calls `name`: its number, its completion id, or the id of a stream of late with one answer.
+pub(super) fn answer_named(name: &str, recent: &Recent) -> Option<AnswerId> {
+    let number = name.strip_prefix("chatcmpl-").unwrap_or(name).parse().ok();
+    number.or_else(|| recent.answer_of(name))
 }
 
 fn wrong(field: &'static str, value: String, remedy: &'static str) -> ApiError {

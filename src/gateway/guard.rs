@@ -16,16 +16,17 @@ use futures_util::{FutureExt, StreamExt};
 use metrics::{counter, histogram};
 use tokio::time::Instant;
 
-use super::{ApiError, Shared};
+use super::{ApiError, Shared, problem};
 use crate::telemetry::metrics::{HTTP_REQUESTS, HTTP_SECONDS};
 
 /// Runs around every request.
 pub(super) async fn guard(
     request: ServiceRequest,
-    next: Next<impl MessageBody>,
+    next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let begun = Instant::now();
     let route = request.match_pattern().unwrap_or_else(|| "other".to_owned());
+    let path = request.path().to_owned();
     let result = match foreign(&request) {
         Some(refusal) => Err(refusal.into()),
         None => AssertUnwindSafe(next.call(request)).catch_unwind().await.unwrap_or_else(|_| {
@@ -40,7 +41,7 @@ pub(super) async fn guard(
     };
     counter!(HTTP_REQUESTS, "route" => route.clone(), "status" => status.as_str().to_owned()).increment(1);
     histogram!(HTTP_SECONDS, "route" => route).record(begun.elapsed().as_secs_f64());
-    result
+    problem::shaped(&path, result)
 }
 
 fn foreign(request: &ServiceRequest) -> Option<ApiError> {

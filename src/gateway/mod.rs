@@ -8,13 +8,20 @@ mod chat;
 pub mod daemon;
 mod error;
 pub(crate) mod feedback;
+mod feedback_api;
+#[cfg(test)]
+mod feedback_api_tests;
 mod guard;
+mod lineage;
 mod observe;
 mod page;
+mod problem;
 pub(crate) mod recent;
 mod stream;
 pub mod wire;
 
+#[cfg(test)]
+mod problem_tests;
 #[cfg(test)]
 mod tests;
 
@@ -99,6 +106,11 @@ pub fn serve(listener: TcpListener, shared: Shared) -> anyhow::Result<Server> {
 pub(crate) fn routes(app: &mut web::ServiceConfig) {
     app.route("/v1/chat/completions", web::post().to(chat::complete))
         .route("/v1/feedback", web::post().to(feedback::give))
+        .route("/v1/feedback", web::get().to(feedback_api::list))
+        .route("/v1/feedback/batch", web::post().to(feedback_api::batch))
+        .route("/v1/feedback/{id}", web::get().to(feedback_api::one))
+        .route("/v1/feedback/{id}/retract", web::post().to(feedback_api::retract))
+        .route("/v1/lineage/{answer}", web::get().to(lineage::lineage))
         .route("/v1/models", web::get().to(observe::models))
         .route("/metrics", web::get().to(observe::metrics))
         .route("/healthz", web::get().to(observe::healthz))

@@ -8,6 +8,7 @@ use actix_web::http::Method;
 use actix_web::{App, middleware, test, web};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use understudy_actors::past::Past;
 use understudy_learning::stages::{Feedback, Finish};
 
 use super::backend::{Ack, Backend, ChatEvent, ChatEvents, ChatRequest, Refusal, Waiting};
@@ -16,7 +17,7 @@ use crate::config::Layers;
 
 /// Answers every chat with "Hé is <n>." in three tokens, and keeps ratings in memory.
 #[derive(Default)]
-struct Scripted {
+pub(super) struct Scripted {
     asked: Mutex<Vec<ChatRequest>>,
     rated: Mutex<BTreeMap<String, Feedback>>,
 }
@@ -56,7 +57,7 @@ impl Backend for Scripted {
                 return Err(Refusal::Unknown("answer 99 is unknown here; rate an answer that is still kept".into()));
             }
             if feedback.answers().contains(&98) {
-                return Err(Refusal::NoSpace("the rating was not taken: the disk has 10 bytes free".into()));
+                return Err(Refusal::NoSpace("the rating was not taken: /data has 10 bytes free".into()));
             }
             let mut rated = self.rated.lock().unwrap();
             match rated.get(&feedback.id) {
@@ -68,6 +69,14 @@ impl Backend for Scripted {
                 }
             }
         })
+    }
+
+    fn past(&self) -> Option<Past> {
+        None
+    }
+
+    fn heard_up_to(&self) -> u64 {
+        0
     }
 
     fn not_ready(&self) -> Vec<String> {
@@ -83,24 +92,34 @@ impl Backend for Scripted {
     }
 }
 
-struct Reply {
-    status: u16,
-    headers: BTreeMap<String, String>,
-    body: String,
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) headers: BTreeMap<String, String>,
+    pub(super) body: String,
 }
 
 impl Reply {
-    fn json(&self) -> Value {
+    /// The error's sentence, in OpenAI's form or as problem details.
+    pub(super) fn message(&self) -> String {
+        let json = self.json();
+        json["error"]["message"].as_str().or(json["detail"].as_str()).unwrap_or_default().to_owned()
+    }
+
+    pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 }
 
 /// Method, path, body, headers.
-type Asked<'a> = (Method, &'a str, String, Vec<(&'a str, &'a str)>);
+pub(super) type Asked<'a> = (Method, &'a str, String, Vec<(&'a str, &'a str)>);
 
 async fn ask(backend: Arc<Scripted>, requests: Vec<Asked<'_>>) -> Vec<Reply> {
     let config = Layers::built_in().finish().unwrap().config;
-    let shared = Shared::new(backend, config.http, config.generation, None);
+    ask_of(Shared::new(backend, config.http, config.generation, None), requests).await
+}
+
+/// The same of what the test has put together itself.
+pub(super) async fn ask_of(shared: Shared, requests: Vec<Asked<'_>>) -> Vec<Reply> {
     let app = App::new()
         .app_data(web::Data::new(shared))
         .wrap(middleware::from_fn(guard::guard))
@@ -137,7 +156,7 @@ async fn reply(response: ServiceResponse<impl actix_web::body::MessageBody>) -> 
     Reply { status, headers, body }
 }
 
-fn post(path: &str, body: Value) -> Asked<'_> {
+pub(super) fn post(path: &str, body: Value) -> Asked<'_> {
     (Method::POST, path, body.to_string(), vec![])
 }
 
@@ -239,7 +258,7 @@ async fn every_wrong_request_is_refused_by_name() {
     let (requests, wanted): (Vec<_>, Vec<_>) =
         cases.into_iter().map(|(request, status, text)| (request, (status, text))).unzip();
     for (reply, (status, text)) in ask(Arc::default(), requests).await.iter().zip(wanted) {
-        let message = reply.json()["error"]["message"].as_str().unwrap_or_default().to_owned();
+        let message = reply.message();
         assert!(message.starts_with(text), "{message}");
         assert_eq!(reply.status, status, "{message}");
     }
@@ -290,7 +309,7 @@ async fn wrong_feedback_names_field_value_and_remedy() {
     let (requests, wanted): (Vec<_>, Vec<_>) =
         cases.into_iter().map(|(body, status, text)| (post(FEEDBACK, body), (status, text))).unzip();
     for (reply, (status, text)) in ask(Arc::default(), requests).await.iter().zip(wanted) {
-        let message = reply.json()["error"]["message"].as_str().unwrap_or_default().to_owned();
+        let message = reply.message();
         assert!(message.starts_with(text) && reply.status == status, "{} {message}", reply.status);
     }
 }
@@ -300,9 +319,9 @@ async fn a_full_disk_is_507_and_says_so_and_the_next_rating_is_judged_anew() {
     let thumb = |answer: u64| post(FEEDBACK, json!({"kind": "thumb", "up": true, "answer": answer}));
     let replies = ask(Arc::default(), vec![thumb(98), thumb(12)]).await;
     assert_eq!(replies.iter().map(|reply| reply.status).collect::<Vec<_>>(), [507, 200]);
-    let error = &replies[0].json()["error"];
-    assert_eq!((error["code"].as_str(), error["type"].as_str()), (Some("no_space"), Some("server_error")));
-    assert!(error["message"].as_str().unwrap().contains("10 bytes free"), "{error}");
+    let problem = &replies[0].json();
+    assert_eq!(problem["type"], "urn:understudy:problem:no_space");
+    assert!(problem["detail"].as_str().unwrap().contains("10 bytes free"), "{problem}");
 }
 
 #[actix_web::test]

@@ -150,7 +150,10 @@ fn refused(reply: std::io::Result<Reply>, seconds: f64, seen: &mut Seen, of: fn(
     }
     let reason = reply.map_or_else(
         |error| error.kind().to_string(),
-        |reply| format!("{} {}", reply.status, reply.body["error"]["code"].as_str().unwrap_or("without a code")),
+        |reply| {
+            let code = reply.body["error"]["code"].as_str().or(reply.body["code"].as_str());
+            format!("{} {}", reply.status, code.unwrap_or("without a code"))
+        },
     );
     let outcome = of(seen);
     *outcome.refused.entry(reason).or_default() += 1;
