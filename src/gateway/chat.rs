@@ -1,4 +1,4 @@
-//! `POST /v1/chat/completions`.
+//! `POST /v1/chat/completions`, and what answers it and `/v1/completions` alike.
 //!
 //! Invariant: each choice carries its answer's id, so that feedback can name it; a client that goes away cancels what it
 //! asked for.
@@ -10,6 +10,7 @@ use actix_web::{HttpResponse, web};
 use serde_json::{Value, json};
 
 use super::backend::{ChatEvent, ChatEvents, Refusal};
+use super::choice::{Shape, Told};
 use super::guard;
 use super::stream::{StreamOf, events};
 use super::wire::{self, Body, Form};
@@ -19,12 +20,17 @@ use crate::clock;
 /// The handler.
 pub(super) async fn complete(shared: web::Data<Shared>, payload: web::Payload) -> Result<HttpResponse, ApiError> {
     let bytes = guard::body(payload, &shared).await?;
-    let body = Body::from_json(&bytes)?;
+    answer(&shared, Body::from_json(&bytes)?, Shape::Chat).await
+}
+
+/// Asks the policy and answers in `shape`, as a whole or as events.
+pub(super) async fn answer(shared: &Shared, body: Body, shape: Shape) -> Result<HttpResponse, ApiError> {
     let now = clock::now_ms();
     let stream_id = shared.recent.begin(now);
     let seed = seed_of(&stream_id);
     let model = shared.backend.model().to_owned();
     let (request, form) = body.into_request(&shared.generation, &shared.http, &model, seed)?;
+    let form = Form { shape, ..form };
     let (samples, timeout) = (request.samples, Duration::from_secs_f64(request.timeout_s));
     let receiver = shared.backend.chat(request)?;
     let version = shared.backend.version();
@@ -50,7 +56,7 @@ pub(super) async fn complete(shared: web::Data<Shared>, payload: web::Payload) -
         .insert_header(("x-completion-id", id.clone()))
         .json(json!({
             "id": id,
-            "object": "chat.completion",
+            "object": shape.object(false),
             "created": now / 1000,
             "model": model,
             "system_fingerprint": wire::fingerprint(whole.version),
@@ -75,27 +81,21 @@ struct Whole {
 async fn gather(mut receiver: ChatEvents, samples: usize, form: Form) -> Result<Whole, ApiError> {
     let mut whole =
         Whole { choices: vec![Value::Null; samples], first_answer: u64::MAX, version: 0, prompt_tokens: 0, tokens: 0 };
-    let mut logprobs: Vec<Vec<Value>> = vec![Vec::new(); samples];
+    let mut told: Vec<Told> = vec![Told::default(); samples];
     let mut missing = samples;
     while missing > 0 {
         let lost = || Refusal::Crashed("the request was lost while it was answered; send it again".to_owned());
         match receiver.recv().await.ok_or_else(lost)? {
-            ChatEvent::Token { sample, text, logprob, .. } => {
-                if let Some(entries) = logprobs.get_mut(sample).filter(|_| form.logprobs) {
-                    entries.push(wire::logprob_entry(&text, logprob));
+            ChatEvent::Token { sample, text, logprob, version } => {
+                if let Some(told) = told.get_mut(sample) {
+                    told.token(text, logprob, version, form);
                 }
             }
             ChatEvent::Finished { sample, answer, text, finish, prompt_tokens, tokens, version } => {
                 let Some(choice) = whole.choices.get_mut(sample).filter(|choice| choice.is_null()) else { continue };
-                let content = std::mem::take(&mut logprobs[sample]);
-                *choice = json!({
-                    "index": sample,
-                    "message": {"role": "assistant", "content": text},
-                    "logprobs": form.logprobs.then(|| json!({"content": content})),
-                    "finish_reason": wire::finish_reason(finish),
-                    "answer_id": answer,
-                    "completion_id": wire::completion_id(answer),
-                });
+                let told = std::mem::take(&mut told[sample]);
+                *choice = form.shape.choice(sample, Some(&text), form.logprobs.then(|| told.logprobs(form.shape)));
+                told.close(choice, answer, finish);
                 whole.first_answer = whole.first_answer.min(answer);
                 whole.version = whole.version.max(version);
                 whole.prompt_tokens = prompt_tokens;

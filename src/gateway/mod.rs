@@ -5,6 +5,8 @@
 
 pub mod backend;
 mod chat;
+mod choice;
+mod completions;
 pub mod daemon;
 mod error;
 pub(crate) mod feedback;
@@ -20,6 +22,8 @@ pub(crate) mod recent;
 mod stream;
 pub mod wire;
 
+#[cfg(test)]
+mod openai_tests;
 #[cfg(test)]
 mod problem_tests;
 #[cfg(test)]
@@ -105,6 +109,7 @@ pub fn serve(listener: TcpListener, shared: Shared) -> anyhow::Result<Server> {
 /// The routes; tests mount them without a socket.
 pub(crate) fn routes(app: &mut web::ServiceConfig) {
     app.route("/v1/chat/completions", web::post().to(chat::complete))
+        .route("/v1/completions", web::post().to(completions::complete))
         .route("/v1/feedback", web::post().to(feedback::give))
         .route("/v1/feedback", web::get().to(feedback_api::list))
         .route("/v1/feedback/batch", web::post().to(feedback_api::batch))
@@ -112,6 +117,8 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/feedback/{id}/retract", web::post().to(feedback_api::retract))
         .route("/v1/lineage/{answer}", web::get().to(lineage::lineage))
         .route("/v1/models", web::get().to(observe::models))
+        .route("/v1/models/{id:.*}", web::get().to(observe::model))
+        .route("/version", web::get().to(observe::version))
         .route("/metrics", web::get().to(observe::metrics))
         .route("/healthz", web::get().to(observe::healthz))
         .route("/readyz", web::get().to(observe::readyz))

@@ -1,4 +1,4 @@
-//! What can be seen without changing anything: metrics, health, models.
+//! What can be seen without changing anything: metrics, health, models, versions.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_TYPE;
@@ -30,21 +30,40 @@ pub(super) async fn readyz(shared: web::Data<Shared>) -> HttpResponse {
 
 /// `GET /v1/models`: the one model.
 pub(super) async fn models(shared: web::Data<Shared>) -> HttpResponse {
-    let model = json!({
+    HttpResponse::Ok().json(json!({"object": "list", "data": [described(&shared)]}))
+}
+
+/// `GET /v1/models/{id}`: the same, by its name (which may hold slashes) or as `understudy`.
+pub(super) async fn model(shared: web::Data<Shared>, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    let model = shared.backend.model();
+    if *id != model && *id != "understudy" {
+        let message = format!("there is no model '{id}' here; ask for '{model}'");
+        return Err(ApiError::new(StatusCode::NOT_FOUND, "model_not_found", Some("model"), message));
+    }
+    Ok(HttpResponse::Ok().json(described(&shared)))
+}
+
+fn described(shared: &Shared) -> serde_json::Value {
+    json!({
         "id": shared.backend.model(),
         "object": "model",
         "created": 0,
         "owned_by": "understudy",
         "policy_version": shared.backend.version(),
         "max_model_len": shared.generation.max_context,
-    });
-    HttpResponse::Ok().json(json!({"object": "list", "data": [model]}))
+    })
+}
+
+/// `GET /version`: of the program, and of the policy that serves now.
+pub(super) async fn version(shared: web::Data<Shared>) -> HttpResponse {
+    let version = env!("CARGO_PKG_VERSION");
+    HttpResponse::Ok().json(json!({"version": version, "policy_version": shared.backend.version()}))
 }
 
 /// Everything else.
 pub(super) async fn not_found(request: actix_web::HttpRequest) -> Result<HttpResponse, ApiError> {
     let message = format!(
-        "there is no {} {}; see /v1/chat/completions, /v1/feedback, /v1/models, /metrics, /healthz, /readyz",
+        "there is no {} {}; see /v1/chat/completions, /v1/completions, /v1/feedback, /v1/models, /version, /metrics, /healthz, /readyz",
         request.method(),
         request.path()
     );

@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::ApiError;
 use super::backend::{ChatEvent, ChatEvents, Refusal};
+use super::choice::Told;
 use super::recent::Recent;
 use super::wire::{self, Form};
 
@@ -36,6 +37,8 @@ struct State {
     deadline: Instant,
     /// Text sent for each choice; `None` before its first event.
     sent: Vec<Option<String>>,
+    /// Tokens seen of each choice.
+    told: Vec<Told>,
     missing: usize,
     prompt_tokens: usize,
     tokens: usize,
@@ -53,6 +56,7 @@ pub(super) fn events(
 ) -> impl Stream<Item = Result<Bytes, actix_web::Error>> {
     let state = State {
         sent: vec![None; of.samples],
+        told: vec![Told::default(); of.samples],
         missing: of.samples,
         of,
         receiver,
@@ -99,7 +103,8 @@ impl State {
         match event {
             ChatEvent::Token { sample, text, logprob, version } if sample < self.sent.len() => {
                 self.begin(sample, version);
-                let logprobs = self.of.form.logprobs.then(|| json!({"content": [wire::logprob_entry(&text, logprob)]}));
+                let form = self.of.form;
+                let logprobs = self.told[sample].next(&text, logprob, version, form);
                 if !text.is_empty() || logprobs.is_some() {
                     self.text(sample, &text, logprobs, version);
                 }
@@ -115,14 +120,8 @@ impl State {
                 self.prompt_tokens = prompt_tokens;
                 self.tokens += tokens;
                 self.recent.finished(&self.of.id, answer);
-                let choice = json!({
-                    "index": sample,
-                    "delta": {},
-                    "logprobs": null,
-                    "finish_reason": wire::finish_reason(finish),
-                    "answer_id": answer,
-                    "completion_id": wire::completion_id(answer),
-                });
+                let mut choice = self.of.form.shape.delta(sample, None, None);
+                self.told[sample].close(&mut choice, answer, finish);
                 self.chunk(json!([choice]), version, None);
                 self.missing -= 1;
                 if self.missing == 0 {
@@ -134,13 +133,13 @@ impl State {
         }
     }
 
-    /// The first event of a choice names the role.
+    /// The first event of a chat's choice names the role.
     fn begin(&mut self, sample: usize, version: u64) {
         if self.sent[sample].is_none() {
             self.sent[sample] = Some(String::new());
-            let delta = json!({"role": "assistant", "content": ""});
-            let choice = json!({"index": sample, "delta": delta, "logprobs": null, "finish_reason": null});
-            self.chunk(json!([choice]), version, None);
+            if let Some(choice) = self.of.form.shape.opening(sample) {
+                self.chunk(json!([choice]), version, None);
+            }
         }
     }
 
@@ -148,7 +147,7 @@ impl State {
         if let Some(sent) = &mut self.sent[sample] {
             sent.push_str(text);
         }
-        let choice = json!({"index": sample, "delta": {"content": text}, "logprobs": logprobs, "finish_reason": null});
+        let choice = self.of.form.shape.delta(sample, Some(text), logprobs);
         self.chunk(json!([choice]), version, None);
     }
 
@@ -172,7 +171,7 @@ impl State {
     fn chunk(&mut self, choices: Value, version: u64, usage: Option<Value>) {
         let mut chunk = json!({
             "id": self.of.id,
-            "object": "chat.completion.chunk",
+            "object": self.of.form.shape.object(true),
             "created": self.of.created,
             "model": self.of.model,
             "system_fingerprint": wire::fingerprint(version),

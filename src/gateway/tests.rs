@@ -18,8 +18,8 @@ use crate::config::Layers;
 /// Answers every chat with "Hé is <n>." in three tokens, and keeps ratings in memory.
 #[derive(Default)]
 pub(super) struct Scripted {
-    asked: Mutex<Vec<ChatRequest>>,
-    rated: Mutex<BTreeMap<String, Feedback>>,
+    pub(super) asked: Mutex<Vec<ChatRequest>>,
+    pub(super) rated: Mutex<BTreeMap<String, Feedback>>,
 }
 
 impl Backend for Scripted {
@@ -30,8 +30,9 @@ impl Backend for Scripted {
         }
         let (sender, receiver) = mpsc::channel(64);
         for sample in 0..request.samples {
-            let token = |text: &str| ChatEvent::Token { sample, text: text.into(), logprob: -0.5, version: 3 };
-            let mut events = vec![token("Hé"), token(""), token(" is ")];
+            let token = |text: &str, version| ChatEvent::Token { sample, text: text.into(), logprob: -0.5, version };
+            let third = if content == "swap" { 4 } else { 3 };
+            let mut events = vec![token("Hé", 3), token("", 3), token(" is ", third)];
             events.push(match content.as_str() {
                 "crash" => ChatEvent::Failed(Refusal::Crashed("the request was lost; send it again".into())),
                 "panic" => panic!("scripted"),
@@ -113,7 +114,7 @@ impl Reply {
 /// Method, path, body, headers.
 pub(super) type Asked<'a> = (Method, &'a str, String, Vec<(&'a str, &'a str)>);
 
-async fn ask(backend: Arc<Scripted>, requests: Vec<Asked<'_>>) -> Vec<Reply> {
+pub(super) async fn ask(backend: Arc<Scripted>, requests: Vec<Asked<'_>>) -> Vec<Reply> {
     let config = Layers::built_in().finish().unwrap().config;
     ask_of(Shared::new(backend, config.http, config.generation, None), requests).await
 }
@@ -160,10 +161,10 @@ pub(super) fn post(path: &str, body: Value) -> Asked<'_> {
     (Method::POST, path, body.to_string(), vec![])
 }
 
-const CHAT: &str = "/v1/chat/completions";
-const FEEDBACK: &str = "/v1/feedback";
+pub(super) const CHAT: &str = "/v1/chat/completions";
+pub(super) const FEEDBACK: &str = "/v1/feedback";
 
-fn user(text: &str) -> Value {
+pub(super) fn user(text: &str) -> Value {
     json!([{"role": "user", "content": text}])
 }
 

@@ -10,6 +10,7 @@ use understudy_learning::stages::{Finish, PolicyVersion, Sampling};
 
 use super::ApiError;
 use super::backend::{ChatMessage, ChatRequest};
+use super::choice::Shape;
 use crate::config::{Generation, Http};
 
 /// A JSON object in which a key that stands twice is an error; serde_json alone would keep the last, silently.
@@ -110,6 +111,8 @@ pub struct Form {
     pub usage: bool,
     /// With the log-probability of each token.
     pub logprobs: bool,
+    /// As a chat's message or as plain text.
+    pub shape: Shape,
 }
 
 impl Body {
@@ -162,6 +165,7 @@ impl Body {
             stream: self.stream.unwrap_or(false),
             usage: self.stream_options.is_some_and(|options| options.include_usage),
             logprobs: self.logprobs.unwrap_or(false),
+            shape: Shape::Chat,
         };
         let messages = messages(self.messages, &generation.system)?;
         Ok((ChatRequest { messages, samples, sampling, stop, timeout_s: http.chat_timeout_s }, form))
@@ -250,11 +254,6 @@ pub fn fingerprint(version: PolicyVersion) -> String {
 /// An answer's id as clients see it.
 pub fn completion_id(answer: u64) -> String {
     format!("chatcmpl-{answer}")
-}
-
-/// One token's entry under `logprobs.content`.
-pub fn logprob_entry(text: &str, logprob: f32) -> Value {
-    json!({"token": text, "logprob": logprob, "bytes": text.as_bytes(), "top_logprobs": []})
 }
 
 /// `usage`.
