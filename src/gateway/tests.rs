@@ -176,7 +176,8 @@ async fn a_completion_has_every_choice_with_the_id_that_feedback_names() {
     assert_eq!(reply.status, 200, "{}", reply.body);
     let json = reply.json();
     assert_eq!((json["id"].as_str(), json["object"].as_str()), (Some("chatcmpl-12"), Some("chat.completion")));
-    assert_eq!(json["choices"][0]["message"], json!({"role": "assistant", "content": "Hé is 0."}));
+    let message = json!({"role": "assistant", "content": "Hé is 0.", "refusal": null});
+    assert_eq!(json["choices"][0]["message"], message);
     assert_eq!(json["choices"][1]["answer_id"], 13);
     assert_eq!(json["choices"][1]["finish_reason"], "length");
     assert_eq!(json["choices"][0]["logprobs"]["content"].as_array().map(Vec::len), Some(3));
