@@ -22,6 +22,7 @@ use crate::cli::Failure;
 use crate::config::{Checkpoint, Config};
 use crate::sources::drawn::Drawn;
 use crate::speaker::{checkpoints_dir, device, engine_config, sampling};
+use crate::tasks::desk::Rules;
 
 /// The daemon's settings.
 pub fn daemon_config(config: &Config) -> DaemonConfig {
@@ -132,4 +133,10 @@ fn crowd(config: &Config) -> Result<Box<dyn Rater>, Failure> {
         Population::draw(&annotators.population, config.seed).map_err(|error| Failure::Failed(error.into()))?;
     let (taste, types) = (annotators.population.taste.clone(), annotators.population.types());
     Ok(Box::new(Crowd::new(members, annotators.attention, taste, types, config.seed)))
+}
+
+/// How annotators are asked.
+pub fn task_rules(config: &Config) -> Rules {
+    let pinned = config.reward.reliability.pinned.iter().cloned().collect();
+    Rules { seed: config.seed, groups: config.tasks.candidates, gold_share: config.tasks.gold_share, pinned }
 }

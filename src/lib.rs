@@ -18,6 +18,7 @@ pub mod plot;
 pub mod resources;
 pub mod sources;
 pub mod speaker;
+pub mod tasks;
 pub mod telemetry;
 pub mod view;
 pub mod votes;

@@ -9,6 +9,9 @@ use understudy_learning::stages::{AnswerId, PolicyVersion, Rollout};
 use crate::answers::{answer_key, decode_answer};
 use crate::seams::{DurableFeedback, decode_feedback, feedback_key};
 
+/// Answers that are looked at to find the highest or lowest id: as many as are generated at a time, and more.
+const DISORDER: usize = 64;
+
 /// The way to what is kept. Clones read the same store.
 #[derive(Debug, Clone)]
 pub struct Past(StoreHandle);
@@ -30,6 +33,15 @@ impl Past {
     pub fn answer(&self, id: AnswerId) -> Result<Option<(u64, Rollout)>, StoreError> {
         let record = self.0.get_by_key(&answer_key(id))?.filter(|record| record.kind == RecordKind::Answer);
         Ok(record.and_then(|record| Some((record.seq, answer(&record)?))))
+    }
+
+    /// The lowest and the highest id of the answers that are kept; `None` without answers. Answers become durable out
+    /// of order, but only by as many as are generated at a time.
+    pub fn answer_ids(&self) -> Result<Option<(AnswerId, AnswerId)>, StoreError> {
+        let ids = |records: Vec<Record>| records.iter().filter_map(answer).map(|one| one.id).collect::<Vec<_>>();
+        let oldest = ids(self.0.read_from(RecordKind::Answer, 0, DISORDER)?).into_iter().min();
+        let newest = ids(self.0.read_back(RecordKind::Answer, u64::MAX, DISORDER)?).into_iter().max();
+        Ok(oldest.zip(newest))
     }
 
     /// Up to `limit` events of feedback from the newest back, of those before journal sequence `before`.

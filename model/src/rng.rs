@@ -28,6 +28,8 @@ pub enum Purpose {
     Evaluation = 8,
     /// Pauses between restarts; index = restart.
     Backoff = 9,
+    /// Which task an annotator is asked, and in which order its answers stand; index = a hash of both.
+    Asking = 10,
 }
 
 /// A stream of random numbers whose position is visible and can be restored.

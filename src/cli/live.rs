@@ -21,6 +21,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::gateway::daemon::Served;
 use crate::gateway::{self, Shared};
+use crate::observer::Observer;
 use crate::speaker;
 
 /// How to run.
@@ -92,7 +93,9 @@ where
         Some(listener) => {
             let timeout = Duration::from_secs_f64(config.http.feedback_timeout_s);
             let backend = std::sync::Arc::new(Served::new(handle.clone(), name, timeout));
-            let shared = Shared::new(backend, config.http.clone(), config.generation.clone(), metrics);
+            let mut shared = Shared::new(backend, config.http.clone(), config.generation.clone(), metrics);
+            shared.observer = Observer::new(begun, assembly::task_rules(&config));
+            actix_rt::spawn(shared.observer.clone().watch(handle.clone()));
             Some(gateway::serve(listener, shared)?)
         }
         None => None,

@@ -60,6 +60,10 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
     )?;
     rule(http.max_body_bytes >= 1024, "http.max_body_bytes", "allow at least 1024 bytes")?;
     rule(http.max_connections >= 1, "http.max_connections", "allow at least 1 connection")?;
+    rule(http.max_event_streams >= 1, "http.max_event_streams", "allow at least 1 stream")?;
+    let tasks = &config.tasks;
+    rule((1..=4096).contains(&tasks.candidates), "tasks.candidates", "keep 1 to 4096 questions")?;
+    rule((0.0..=1.0).contains(&tasks.gold_share), "tasks.gold_share", "give a number from 0 to 1")?;
     rule(positive(http.body_timeout_s), "http.body_timeout_s", "give seconds above 0")?;
     rule(positive(http.chat_timeout_s), "http.chat_timeout_s", "give seconds above 0")?;
     rule(positive(http.feedback_timeout_s), "http.feedback_timeout_s", "give seconds above 0")?;

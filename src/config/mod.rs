@@ -48,6 +48,8 @@ pub struct Config {
     pub annotators: Annotators,
     /// The HTTP face.
     pub http: Http,
+    /// What annotators are asked to rate.
+    pub tasks: Tasks,
     /// What is written when.
     pub checkpoint: Checkpoint,
     /// Replay buffers and journal.
@@ -196,6 +198,18 @@ pub struct Http {
     pub max_connections: usize,
     /// Seconds between keep-alive comments.
     pub keep_alive_s: f64,
+    /// Readers of the events at once.
+    pub max_event_streams: usize,
+}
+
+/// `[tasks]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tasks {
+    /// Newest questions that can be asked about.
+    pub candidates: usize,
+    /// Share of tasks whose answer is known.
+    pub gold_share: f64,
 }
 
 /// `[checkpoint]`

@@ -4,10 +4,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use understudy_actors::past::Past;
-use understudy_learning::stages::{AnswerId, Feedback, FeedbackError, Finish, PolicyVersion, Sampling};
+use understudy_learning::stages::{AnswerId, Feedback, FeedbackError, Finish, PolicyVersion, Rollout, Sampling};
 
 /// A chat request after validation.
 #[derive(Debug, Clone, PartialEq)]
@@ -136,4 +137,29 @@ pub trait Backend: Send + Sync {
     fn version(&self) -> PolicyVersion;
     /// The served model's name.
     fn model(&self) -> &str;
+    /// How the loop is doing: an object.
+    fn status(&self) -> serde_json::Value {
+        serde_json::json!({"policy_version": self.version(), "not_ready": self.not_ready()})
+    }
+    /// An answer that is still kept. May read the disk, as all that follows.
+    fn answer(&self, id: AnswerId) -> Result<Option<Arc<Rollout>>, Refusal> {
+        let found = self.past().map_or(Ok(None), |past| past.answer(id)).map_err(unread)?;
+        Ok(found.map(|(_, answer)| Arc::new(answer)))
+    }
+    /// The lowest and the highest id of the answers that are kept.
+    fn answer_ids(&self) -> Result<Option<(AnswerId, AnswerId)>, Refusal> {
+        self.past().map_or(Ok(None), |past| past.answer_ids()).map_err(unread)
+    }
+    /// The events of feedback in these journal records, with their places; what is no longer kept is left out.
+    fn said(&self, seqs: &[u64]) -> Result<Vec<(u64, Feedback)>, Refusal> {
+        let Some(past) = self.past() else { return Ok(Vec::new()) };
+        let one = |seq: &u64| past.feedback_at(*seq).map_err(unread).transpose();
+        seqs.iter().filter_map(one).map(|said| said.map(|said| (said.seq, said.feedback))).collect()
+    }
+}
+
+/// What a client is told of a disk that cannot be read; the log has the rest.
+pub(super) fn unread(error: impl std::fmt::Display) -> Refusal {
+    tracing::error!(%error, "the store could not be read");
+    Refusal::Crashed("the store could not be read; see the daemon's log, and run `understudy doctor`".to_owned())
 }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: words only are translated here; nothing is decided.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -9,10 +10,10 @@ use tokio::time::Instant;
 use understudy_actors::daemon::{ChatRequest as Chat, DaemonHandle};
 use understudy_actors::messages::{ChatError, FeedbackRefusal, TokenEvent};
 use understudy_actors::past::Past;
-use understudy_learning::stages::{Feedback, PolicyVersion};
+use understudy_learning::stages::{AnswerId, Feedback, PolicyVersion, Rollout};
 use understudy_model::Message;
 
-use super::backend::{Ack, Backend, ChatEvent, ChatEvents, ChatRequest, Refusal, Waiting};
+use super::backend::{Ack, Backend, ChatEvent, ChatEvents, ChatRequest, Refusal, Waiting, unread};
 use crate::clock;
 
 /// A running daemon and the name under which it serves its model.
@@ -85,6 +86,24 @@ impl Backend for Served {
 
     fn model(&self) -> &str {
         &self.model
+    }
+
+    fn status(&self) -> serde_json::Value {
+        let mut status = serde_json::to_value(self.handle.status()).expect("a status is plain data with text keys");
+        let store = self.handle.store_stats();
+        status["store"] = serde_json::json!({
+            "last_seq": store.last_seq,
+            "waiting_records": store.waiting_records,
+            "journal_segments": store.journal_segments,
+            "journal_bytes": store.journal_bytes,
+            "lag_records": store.lag_records,
+            "low_space": store.low_space,
+        });
+        status
+    }
+
+    fn answer(&self, id: AnswerId) -> Result<Option<Arc<Rollout>>, Refusal> {
+        self.handle.answers().find(id).map_err(unread)
     }
 }
 

@@ -4,22 +4,29 @@
 //! after it is durable; every refusal says what is wrong, with which value, and what to do.
 
 pub mod backend;
+mod browse;
+#[cfg(test)]
+mod browse_tests;
 mod chat;
 mod choice;
 mod completions;
 pub mod daemon;
 mod error;
+mod events;
 pub(crate) mod feedback;
 mod feedback_api;
 #[cfg(test)]
 mod feedback_api_tests;
 mod guard;
+mod history;
 mod lineage;
 mod observe;
 mod page;
 mod problem;
 pub(crate) mod recent;
+mod status;
 mod stream;
+mod tasks;
 pub mod wire;
 
 #[cfg(test)]
@@ -28,6 +35,8 @@ mod openai_tests;
 mod problem_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod watch_tests;
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -38,7 +47,10 @@ use actix_web::{App, HttpServer, middleware, web};
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use crate::clock;
 use crate::config::{Generation, Http};
+use crate::observer::Observer;
+use crate::tasks::desk::Rules;
 use backend::Backend;
 pub use error::ApiError;
 
@@ -58,6 +70,8 @@ pub struct Shared {
     pub metrics: Option<PrometheusHandle>,
     /// Streams of late, so that their ids can be rated.
     pub(crate) recent: Arc<recent::Recent>,
+    /// What happened so far, and who reads what happens.
+    pub observer: Observer,
 }
 
 impl Shared {
@@ -74,6 +88,7 @@ impl Shared {
             generation: Arc::new(generation),
             metrics,
             recent: Arc::new(recent::Recent::default()),
+            observer: Observer::new(clock::now_ms(), Rules::default()),
         }
     }
 }
@@ -117,6 +132,13 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/feedback/{id}/retract", web::post().to(feedback_api::retract))
         .route("/v1/lineage/{answer}", web::get().to(lineage::lineage))
         .route("/v1/models", web::get().to(observe::models))
+        .route("/v1/answers/{id}", web::get().to(browse::answer))
+        .route("/v1/questions", web::get().to(browse::questions))
+        .route("/v1/events", web::get().to(events::events))
+        .route("/v1/history", web::get().to(history::history))
+        .route("/v1/tasks/next", web::get().to(tasks::next))
+        .route("/v1/tasks/{task}/skip", web::post().to(tasks::skip))
+        .route("/v1/status", web::get().to(status::status))
         .route("/v1/models/{id:.*}", web::get().to(observe::model))
         .route("/version", web::get().to(observe::version))
         .route("/metrics", web::get().to(observe::metrics))

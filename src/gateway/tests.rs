@@ -9,7 +9,7 @@ use actix_web::{App, middleware, test, web};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use understudy_actors::past::Past;
-use understudy_learning::stages::{Feedback, Finish};
+use understudy_learning::stages::{AnswerId, Feedback, Finish, Rollout};
 
 use super::backend::{Ack, Backend, ChatEvent, ChatEvents, ChatRequest, Refusal, Waiting};
 use super::{Shared, guard, routes};
@@ -20,6 +20,7 @@ use crate::config::Layers;
 pub(super) struct Scripted {
     pub(super) asked: Mutex<Vec<ChatRequest>>,
     pub(super) rated: Mutex<BTreeMap<String, Feedback>>,
+    pub(super) kept: Mutex<BTreeMap<AnswerId, Arc<Rollout>>>,
 }
 
 impl Backend for Scripted {
@@ -90,6 +91,20 @@ impl Backend for Scripted {
 
     fn model(&self) -> &str {
         "tiny"
+    }
+
+    fn answer(&self, id: AnswerId) -> Result<Option<Arc<Rollout>>, Refusal> {
+        Ok(self.kept.lock().unwrap().get(&id).cloned())
+    }
+
+    fn answer_ids(&self) -> Result<Option<(AnswerId, AnswerId)>, Refusal> {
+        let kept = self.kept.lock().unwrap();
+        Ok(kept.keys().next().copied().zip(kept.keys().next_back().copied()))
+    }
+
+    fn said(&self, seqs: &[u64]) -> Result<Vec<(u64, Feedback)>, Refusal> {
+        let rated = self.rated.lock().unwrap();
+        Ok(rated.values().zip(seqs).map(|(feedback, seq)| (*seq, feedback.clone())).collect())
     }
 }
 

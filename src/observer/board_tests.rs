@@ -6,6 +6,7 @@ use understudy_learning::stages::{Feedback, FeedbackKind};
 
 use super::board::{Board, MOST_CHARS, MOST_MARKS, NAMES};
 use super::{NoReader, Observer, READER_ROOM};
+use crate::tasks::desk::Rules;
 
 fn answered(version: u64, tokens: usize) -> LoopEvent {
     let (question, text) = ("Why?".to_owned(), "So.".to_owned());
@@ -65,7 +66,7 @@ fn the_list_of_happenings_is_bounded_in_number_and_length() {
 
 #[test]
 fn a_reader_who_was_away_gets_what_it_missed_then_what_comes_and_nothing_twice() {
-    let observer = Observer::new(1000);
+    let observer = Observer::new(1000, Rules::default());
     (0..5).for_each(|t| observer.take(t, &rated()));
     let mut reader = observer.read(Some(1002), 1).unwrap();
     assert!(reader.whole);
@@ -78,7 +79,7 @@ fn a_reader_who_was_away_gets_what_it_missed_then_what_comes_and_nothing_twice()
 
 #[test]
 fn readers_are_bounded_and_a_dropped_ones_place_is_free_again() {
-    let observer = Observer::new(0);
+    let observer = Observer::new(0, Rules::default());
     let first = observer.read(None, 2).unwrap();
     let _second = observer.read(None, 2).unwrap();
     assert_eq!(observer.read(None, 2).unwrap_err(), NoReader::Full(2));
@@ -93,7 +94,7 @@ fn readers_are_bounded_and_a_dropped_ones_place_is_free_again() {
 
 #[test]
 fn a_slow_reader_is_told_and_makes_nobody_wait() {
-    let observer = Observer::new(0);
+    let observer = Observer::new(0, Rules::default());
     let mut slow = observer.read(None, 2).unwrap();
     let mut quick = observer.read(None, 2).unwrap();
     for t in 0..READER_ROOM as i64 + 5 {

@@ -6,6 +6,7 @@
 pub mod board;
 #[cfg(test)]
 mod board_tests;
+pub mod opinions;
 pub mod series;
 pub mod told;
 mod watch;
@@ -17,9 +18,13 @@ use metrics::gauge;
 use tokio::sync::broadcast;
 use understudy_actors::messages::LoopEvent;
 use understudy_actors::reward::RewardView;
+use understudy_learning::stages::{AnswerId, Feedback};
 
+use crate::tasks::desk::{Desk, Rules};
+use crate::tasks::task::{Task, TaskKind, TaskName};
 use crate::telemetry::metrics::EVENT_READERS;
 use board::{Board, History};
+use opinions::{Opinions, Score};
 use told::{Ring, Told};
 
 /// Events that a reader may be behind.
@@ -39,9 +44,18 @@ struct Inner {
 #[derive(Debug)]
 struct State {
     board: Board,
+    opinions: Opinions,
+    desk: Desk,
     ring: Ring,
     /// `None` once the loop has ended.
     sender: Option<broadcast::Sender<Told>>,
+}
+
+impl State {
+    /// Takes up a rating once; how far others agree with it, where somebody said something comparable.
+    fn hear(&mut self, seq: u64, feedback: &Feedback) -> Option<f64> {
+        self.opinions.hear(seq, feedback).then(|| self.desk.hear(feedback)).flatten()
+    }
 }
 
 /// One reader's events. Its place is free again when it is dropped.
@@ -78,11 +92,12 @@ pub enum NoReader {
 }
 
 impl Observer {
-    /// An observer of a daemon that started at `started_ms`.
-    pub fn new(started_ms: i64) -> Self {
+    /// An observer of a daemon that started at `started_ms`; tasks follow `rules`.
+    pub fn new(started_ms: i64, rules: Rules) -> Self {
         let (sender, _) = broadcast::channel(READER_ROOM);
         let first = u64::try_from(started_ms).unwrap_or(0).max(1);
-        let state = State { board: Board::new(started_ms), ring: Ring::new(first), sender: Some(sender) };
+        let (board, opinions, ring) = (Board::new(started_ms), Opinions::default(), Ring::new(first));
+        let state = State { board, opinions, desk: Desk::new(rules), ring, sender: Some(sender) };
         Self(Arc::new(Inner { started_ms, state: Mutex::new(state), readers: AtomicUsize::new(0) }))
     }
 
@@ -95,10 +110,54 @@ impl Observer {
     pub fn take(&self, t_ms: i64, event: &LoopEvent) {
         let mut state = self.state();
         state.board.take(t_ms, event);
+        match event {
+            LoopEvent::Answered { answer, group, .. } => state.desk.answer(*group, *answer),
+            LoopEvent::Scored { scores, version, .. } => {
+                state.opinions.score(scores, *version);
+                state.desk.score(scores);
+            }
+            LoopEvent::Rated { seq, feedback } => {
+                let agreement = state.hear(*seq, feedback).unwrap_or(f64::NAN);
+                let policy = state.board.policy();
+                state.board.push("annotator_agreement", t_ms, policy, agreement);
+            }
+            _ => {}
+        }
         let told = state.ring.push(t_ms, event);
         if let Some(sender) = &state.sender {
             let _ = sender.send(told); // an error says that nobody reads
         }
+    }
+
+    /// Takes up a rating from before the start; oldest first, and before any that comes.
+    pub fn recall(&self, seq: u64, feedback: &Feedback) {
+        self.state().hear(seq, feedback);
+    }
+
+    /// Takes up an answer from before the start.
+    pub fn recall_answer(&self, group: AnswerId, answer: AnswerId) {
+        self.state().desk.answer(group, answer);
+    }
+
+    /// What to ask this annotator next; see [`Desk::next`].
+    pub fn next_task(&self, annotator: &str, wanted: Option<TaskKind>) -> Option<Task> {
+        self.state().desk.next(annotator, wanted)
+    }
+
+    /// Somebody does not want a task; `false` where it is none.
+    pub fn skip(&self, annotator: &str, task: &TaskName) -> bool {
+        self.state().desk.skip(annotator, task)
+    }
+
+    /// An answer is no longer kept.
+    pub fn lose(&self, answer: AnswerId) {
+        self.state().desk.lose(answer);
+    }
+
+    /// The reward model's newest score of an answer, and the journal sequences of the ratings that speak of it.
+    pub fn opinion(&self, answer: AnswerId) -> (Option<Score>, Vec<u64>) {
+        let state = self.state();
+        (state.opinions.score_of(answer), state.opinions.ratings_of(answer).to_vec())
     }
 
     /// A regular look at what events do not tell.

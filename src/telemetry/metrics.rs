@@ -50,6 +50,10 @@ pub const RATINGS_REJECTED: &str = "understudy_ratings_rejected_total";
 pub const EVENT_READERS: &str = "understudy_event_readers";
 /// Readers of the events that were refused or let go, by reason.
 pub const EVENT_READERS_LOST: &str = "understudy_event_readers_lost_total";
+/// Tasks given to annotators, by kind.
+pub const TASKS_GIVEN: &str = "understudy_tasks_given_total";
+/// Tasks that annotators did not want.
+pub const TASKS_SKIPPED: &str = "understudy_tasks_skipped_total";
 
 /// Every metric of the program.
 pub const CATALOGUE: &[Metric] = &[
@@ -58,6 +62,8 @@ pub const CATALOGUE: &[Metric] = &[
     counter(RATINGS_REJECTED, "Ratings refused at the edge, by reason"),
     gauge(EVENT_READERS, "Readers of the events now"),
     counter(EVENT_READERS_LOST, "Readers of the events that were refused or let go, by reason"),
+    counter(TASKS_GIVEN, "Tasks given to annotators, by kind"),
+    counter(TASKS_SKIPPED, "Tasks that annotators did not want"),
     counter("understudy_questions_total", "Training questions asked, by source"),
     counter("understudy_tokens_total", "Tokens sampled"),
     histogram("understudy_first_token_seconds", "Seconds from a chat request's admission to its first token"),
