@@ -180,8 +180,12 @@ pub(super) fn cut(data: &Path, oracle: &Oracle, dice: &mut Dice) -> Option<Torn>
         return None;
     }
     let length = batch.start + dice.below(batch.len());
+    let variant = dice.below(2);
     let mut bytes = segment.bytes;
-    match dice.below(2) {
+    if bytes[length..batch.end].iter().all(|byte| *byte == 0) {
+        return None; // zeros in the place of zeros: the batch would be whole
+    }
+    match variant {
         0 => bytes.truncate(length),
         _ => bytes[length..].fill(0),
     }
