@@ -21,6 +21,7 @@ mod guard;
 mod history;
 mod lineage;
 mod observe;
+mod openapi;
 mod page;
 mod problem;
 pub(crate) mod recent;
@@ -141,6 +142,7 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/status", web::get().to(status::status))
         .route("/v1/models/{id:.*}", web::get().to(observe::model))
         .route("/version", web::get().to(observe::version))
+        .route("/openapi.json", web::get().to(openapi::serve))
         .route("/metrics", web::get().to(observe::metrics))
         .route("/healthz", web::get().to(observe::healthz))
         .route("/readyz", web::get().to(observe::readyz))

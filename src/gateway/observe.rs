@@ -5,7 +5,7 @@ use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpResponse, web};
 use serde_json::json;
 
-use super::{ApiError, Shared};
+use super::{ApiError, Shared, openapi};
 
 /// `GET /metrics`: the Prometheus text format.
 pub(super) async fn metrics(shared: web::Data<Shared>) -> HttpResponse {
@@ -60,12 +60,15 @@ pub(super) async fn version(shared: web::Data<Shared>) -> HttpResponse {
     HttpResponse::Ok().json(json!({"version": version, "policy_version": shared.backend.version()}))
 }
 
-/// Everything else.
+/// Everything else: a path that there is with another method is 405 and says with which, any other path 404.
 pub(super) async fn not_found(request: actix_web::HttpRequest) -> Result<HttpResponse, ApiError> {
-    let message = format!(
-        "there is no {} {}; see /v1/chat/completions, /v1/completions, /v1/feedback, /v1/models, /version, /metrics, /healthz, /readyz",
-        request.method(),
-        request.path()
-    );
-    Err(ApiError::new(StatusCode::NOT_FOUND, "no_such_route", None, message))
+    let (method, path) = (request.method(), request.path());
+    let allowed = openapi::methods_of(path);
+    if allowed.is_empty() {
+        let message = format!("there is no {method} {path}; see /openapi.json for what there is");
+        return Err(ApiError::new(StatusCode::NOT_FOUND, "no_such_route", None, message));
+    }
+    let allowed = allowed.join(", ");
+    let message = format!("{path} takes no {method}, only {allowed}");
+    Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", None, message))
 }

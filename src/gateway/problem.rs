@@ -9,10 +9,10 @@ use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::ServiceResponse;
 use actix_web::error::InternalError;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use serde_json::{Value, json};
 
-use super::ApiError;
+use super::{ApiError, openapi};
 
 /// Media type of problem details.
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
@@ -50,8 +50,14 @@ pub(super) fn shaped<B: MessageBody + 'static>(
 ) -> Result<ServiceResponse<EitherBody<B>>, actix_web::Error> {
     match result {
         Ok(response) => {
-            let Some(error) = response.response().error().map(|error| named(error, response.status())) else {
-                return Ok(response.map_into_left_body());
+            let status = response.status();
+            let error = match response.response().error() {
+                Some(error) => named(error, status),
+                // A resource of several methods refuses others itself, without a word.
+                None if status == StatusCode::METHOD_NOT_ALLOWED => {
+                    ApiError::new(status, "method_not_allowed", None, format!("{path} does not take this method"))
+                }
+                None => return Ok(response.map_into_left_body()),
             };
             let (request, response) = response.into_parts();
             let response = response.map_into_boxed_body();
@@ -93,6 +99,10 @@ fn written(path: &str, error: &ApiError, mut response: HttpResponse<BoxBody>) ->
         false => (PROBLEM_JSON, details(error, retry_after)),
     };
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    if error.status == StatusCode::METHOD_NOT_ALLOWED {
+        let allowed = HeaderValue::from_str(&openapi::methods_of(path).join(", "));
+        response.headers_mut().insert(ALLOW, allowed.expect("the names of methods are plain"));
+    }
     response.set_body(BoxBody::new(body.to_string()))
 }
 
