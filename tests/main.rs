@@ -8,3 +8,4 @@ mod program;
 mod reward_fixtures;
 mod stack_exchange;
 mod tidy;
+mod watching;

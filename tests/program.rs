@@ -89,13 +89,18 @@ pub(crate) fn tiny(folder: &Path) -> String {
 }
 
 /// A running daemon; killed when dropped.
-struct Daemon {
-    child: Child,
-    address: String,
+pub(crate) struct Daemon {
+    pub(crate) child: Child,
+    pub(crate) address: String,
 }
 
 impl Daemon {
     fn start(folder: &Path, model: &str) -> Self {
+        Self::start_with(folder, model, &[])
+    }
+
+    /// The same with settings of the test's own.
+    pub(crate) fn start_with(folder: &Path, model: &str, more: &[&str]) -> Self {
         let data = folder.join("data");
         let settings = [
             "model.trainable_layers=1",
@@ -113,7 +118,7 @@ impl Daemon {
         ];
         let mut command = understudy();
         command.args(["serve", "--model", model, "--data-dir", text(&data), "--bind", "127.0.0.1:0"]);
-        settings.iter().for_each(|setting| {
+        settings.iter().chain(more).for_each(|setting| {
             command.args(["--set", setting]);
         });
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary runs");
@@ -135,7 +140,7 @@ impl Daemon {
         Self { child, address }
     }
 
-    fn call(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+    pub(crate) fn call(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         let mut stream = TcpStream::connect(&self.address).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         let body = if body.is_null() { String::new() } else { body.to_string() };
@@ -151,18 +156,18 @@ impl Daemon {
         (status, serde_json::from_str(body).unwrap_or_else(|_| Value::String(body.to_owned())))
     }
 
-    fn get(&self, path: &str) -> Value {
+    pub(crate) fn get(&self, path: &str) -> Value {
         self.call("GET", path, &Value::Null).1
     }
 
-    fn ask(&self) -> u64 {
+    pub(crate) fn ask(&self) -> u64 {
         let body = json!({"messages": [{"role": "user", "content": "Why?"}]});
         let (status, reply) = self.call("POST", "/v1/chat/completions", &body);
         assert_eq!(status, 200, "{reply}");
         reply["choices"][0]["answer_id"].as_u64().expect("an answer id")
     }
 
-    fn rate(&self, answer: u64) -> Value {
+    pub(crate) fn rate(&self, answer: u64) -> Value {
         let body = json!({"id": "mine", "annotator": "me", "at": 1, "kind": "stars", "answer": answer, "stars": 4});
         let (status, reply) = self.call("POST", "/v1/feedback", &body);
         assert_eq!(status, 200, "{reply}");

@@ -23,6 +23,9 @@ use crate::telemetry::metrics::{TASKS_GIVEN, TASKS_SKIPPED};
 /// Candidates whose answers turn out to be gone before a request is given up.
 const MOST_TRIES: usize = 32;
 
+/// A task and its answers in the order in which they are shown.
+type Given = (Task, Vec<Arc<Rollout>>);
+
 #[derive(Debug, Deserialize)]
 struct Params {
     annotator: String,
@@ -85,7 +88,7 @@ fn find(
     observer: &Observer,
     annotator: &str,
     wanted: Option<TaskKind>,
-) -> Result<Option<(Task, Vec<Arc<Rollout>>)>, Refusal> {
+) -> Result<Option<Given>, Refusal> {
     for _ in 0..MOST_TRIES {
         let Some(task) = observer.next_task(annotator, wanted) else { return Ok(None) };
         let mut answers = Vec::with_capacity(task.answers.len());

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use understudy_actors::daemon::DaemonHandle;
 use understudy_actors::past::Past;
 
@@ -30,7 +30,7 @@ impl Observer {
             if let Err(error) = actix_web::web::block(move || observer.read_back(&past)).await {
                 tracing::warn!(%error, "what was said before the start was not read");
             }
-            let mut beats = interval(BEAT);
+            let mut beats = interval_at(Instant::now() + BEAT, BEAT);
             beats.set_missed_tick_behavior(MissedTickBehavior::Skip);
             loop {
                 tokio::select! {
