@@ -83,8 +83,10 @@ fn a_rating_is_seen_as_an_event_and_the_history_moves() {
     let status = daemon.get("/v1/status");
     assert!(status["actors"].is_array() && status["program"]["uptime_s"].is_number(), "{status}");
     let told = daemon.get(&format!("/v1/answers/{answer}"));
-    assert_eq!((&told["question"]["source"], &told["ratings"]), (&json!("chat"), &json!(1)));
-    assert_eq!((&told["feedback"][0]["id"], &told["feedback"][0]["seq"]), (&json!("mine"), &seq));
+    // Simulated people may have said something of it, too.
+    assert_eq!(told["question"]["source"], "chat");
+    let mine = told["feedback"].as_array().and_then(|said| said.iter().find(|event| event["id"] == "mine"));
+    assert_eq!(mine.map(|event| &event["seq"]), Some(&seq), "{told}");
 }
 
 #[test]
