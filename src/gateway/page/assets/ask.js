@@ -1,7 +1,7 @@
 // Ask: a question, its answer as it comes, and a rating at once. Invariant: while it streams, text is only ever appended;
 // the formatted answer takes its place once it is whole and on disk.
 import { events, get, request, Problem } from './api.js';
-import { announce, button, counted, fill, h, prose } from './dom.js';
+import { announce, button, counted, figure, fill, h, prose } from './dom.js';
 import { bind } from './keys.js';
 import { grader, record, takeBack } from './grade.js';
 
@@ -102,6 +102,7 @@ export function show(main, { signal, argument }) {
       const ids = await record(list, status, `answer ${id} by policy ${version}`);
       if (ids) undo.push(ids);
       back.hidden = !undo.length;
+      if (ids) learned(ids.at(-1), status);
     };
     const takeLast = async () => {
       if (!undo.length) return;
@@ -114,6 +115,19 @@ export function show(main, { signal, argument }) {
       element, h('div.row.after', null, status, back)));
     bind([...keys, ['z', 'take the last rating back', takeLast], ...base]);
     if (known) announce('The answer is whole. Rate it with 1 to 5, u or d.');
+  }
+
+  /** Says when the reward model has learned from a rating. */
+  async function learned(rating, status) {
+    const began = performance.now();
+    const mine = status.firstChild;
+    while (!signal.aborted && status.firstChild === mine && performance.now() - began < 30000) {
+      await new Promise((done) => { setTimeout(done, 200); });
+      const found = await get(`/v1/feedback/${encodeURIComponent(rating)}`, { signal }).catch(() => null);
+      if (!found?.heard || status.firstChild !== mine) continue;
+      status.append(h('span.note', null, ` · learned after ${figure((performance.now() - began) / 1000, 2)} s`));
+      return;
+    }
   }
 
   if (argument && /^\d+$/.test(argument)) whole(Number(argument));

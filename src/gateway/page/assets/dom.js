@@ -110,9 +110,10 @@ export function bytes(n) {
 export function attribution(question) {
   const outside = (href, text) => h('a', { href, target: '_blank', rel: 'noopener noreferrer' }, text);
   const web = (href) => (typeof href === 'string' && /^https?:\/\//.test(href) ? href : null);
+  const by = question.author?.name ?? (typeof question.author === 'string' ? question.author : null);
   const site = question.source && h('span', null, question.source);
   const parts = [
-    question.author && h('span', null, 'asked by ', h('b', null, question.author)),
+    by && h('span', null, 'asked by ', web(question.author?.url) ? outside(question.author.url, by) : h('b', null, by)),
     web(question.url) ? outside(question.url, question.source ? `original at ${question.source}` : 'original') : site,
     question.licence && licence(question.licence, outside),
     question.asked_ms > 0 && h('time', { datetime: new Date(question.asked_ms).toISOString() }, new Date(question.asked_ms).toLocaleDateString('en-GB')),

@@ -18,7 +18,7 @@ export function ranking(answers) {
     const up = button('↑', '', () => move(item, -1), { 'aria-label': `Move ${item.label} up` });
     const down = button('↓', '', () => move(item, 1), { 'aria-label': `Move ${item.label} down` });
     const head = h('div.rank-head', null, handle, h('kbd', null, String(item.number)), h('b', null, item.label), place, h('span.spacer'), tie, up, down);
-    const element = h('li', null, head, prose(item.answer.html, item.answer.text));
+    const element = h('li', { 'data-answer': String(item.answer.answer) }, head, prose(item.answer.html, item.answer.text));
     handle.addEventListener('pointerdown', (event) => drag(event, item));
     return { element, place, tie, up, down };
   }

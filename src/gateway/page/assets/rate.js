@@ -36,11 +36,16 @@ export function show(main, { signal, argument }) {
     next();
   }
 
-  async function next() {
+  /** The next task; `done` are answers that were just rated, which the daemon may not have noticed yet. */
+  async function next(done = [], tries = 20) {
     clearTimeout(timer);
     let found;
     try {
       found = await get(`/v1/tasks/next?annotator=${encodeURIComponent(name())}&kind=${kind}`, { signal });
+      if (tries > 0 && found?.answers.some(({ answer }) => done.includes(answer))) {
+        timer = setTimeout(() => next(done, tries - 1), 100);
+        return;
+      }
     } catch (problem) {
       if (problem.name === 'AbortError') return;
       idle(h('p.problem', null, problem.message), 'It is tried again by itself.');
@@ -57,7 +62,7 @@ export function show(main, { signal, argument }) {
     fill(place, h('div.nothing', null, first, h('p.note', null, second), h('p', null, h('a', { href: '#/ask' }, 'Ask a question'))));
     if (undo.length) add(place, [h('div.row.middle', null, button('Undo', 'z', back))]);
     bind([['z', 'take the last rating back', back]]);
-    timer = setTimeout(next, POLL_MS);
+    timer = setTimeout(() => next(), POLL_MS);
   }
 
   async function rate(list) {
@@ -67,9 +72,10 @@ export function show(main, { signal, argument }) {
     const ids = await record(list, status);
     busy = false;
     if (!ids) return;
+    task = null;
     undo.push({ ids, task: done });
     announce('saved, the next one');
-    if (!signal.aborted) next();
+    if (!signal.aborted) next(done.answers.map(({ answer }) => answer));
   }
 
   async function skip() {
@@ -113,7 +119,7 @@ export function show(main, { signal, argument }) {
   }
 
   function parts(found, answers) {
-    const article = (answer, label) => h('article.answer', { 'aria-label': label ? `Answer ${label}` : 'The answer' },
+    const article = (answer, label) => h('article.answer', { 'data-answer': String(answer.answer), 'aria-label': label ? `Answer ${label}` : 'The answer' },
       label && h('h3.label', { 'aria-hidden': 'true' }, label), prose(answer.html, answer.text));
     if (found.kind === 'pair') {
       const [a, b] = answers;
