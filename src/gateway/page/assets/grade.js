@@ -1,6 +1,6 @@
 // Rating one answer: stars, thumbs, a better text, a flag. Invariant: "saved" is said only after the daemon said so.
 import { button, fill, h } from './dom.js';
-import { give, retract } from './ratings.js';
+import { give, retract, whenSaved } from './ratings.js';
 
 /**
  * Gives ratings one after the other and says in `status` what became of them: the ids that were saved or wait, or `null`
@@ -20,8 +20,14 @@ export async function record(list, status, about) {
     fill(status, h('span.problem', null, `not saved: ${problem.message}`));
     return null;
   }
-  if (waits) fill(status, h('span.kept', null, 'kept in this browser, sent again by itself'), ` (${waits})`);
-  else fill(status, h('span.saved', null, 'saved ✓ '), h('code', null, ids.join(' ')), about && h('span.note', null, ` · ${about}`));
+  const saved = () => fill(status, h('span.saved', null, 'saved ✓ '), h('code', null, ids.join(' ')), about && h('span.note', null, ` · ${about}`));
+  if (!waits) {
+    saved();
+    return ids;
+  }
+  const kept = h('span.kept', null, 'kept in this browser, sent again by itself');
+  fill(status, kept, ` (${waits})`);
+  whenSaved(ids.at(-1), () => { if (status.contains(kept)) saved(); });
   return ids;
 }
 

@@ -6,6 +6,7 @@ import { name } from './person.js';
 const KEY = 'understudy.waiting';
 const MOST = 500;
 const hearers = new Set();
+const later = new Map();
 let unsaved = [];
 let sending = null;
 
@@ -58,6 +59,8 @@ async function drain() {
     if (!event) return outcomes;
     try {
       outcomes.set(event.id, { ack: await post('/v1/feedback', event) });
+      later.get(event.id)?.();
+      later.delete(event.id);
     } catch (problem) {
       // Without the right token it may go later, with one.
       if (problem.again || problem.status === 401 || problem.status === 403) {
@@ -69,6 +72,9 @@ async function drain() {
     write(read().filter((other) => other.id !== event.id));
   }
 }
+
+/** Calls `run` when a rating that waits here is durable. */
+export const whenSaved = (id, run) => later.set(id, run);
 
 /** Takes a rating of this session back. */
 export const retract = (id) => give({ kind: 'retract', feedback: id });
