@@ -127,7 +127,8 @@ fn browser_an_answer_streams_is_rated_at_once_and_survives_a_reload() {
     browser.reload();
     browser.until("document.querySelector('.about')");
     assert!(browser.text(".about").starts_with(&format!("answer {answer} ")), "{}", browser.text(".about"));
-    browser.until("document.querySelector('.about').textContent.includes('4 ratings')");
+    // Simulated people may have rated it as well.
+    browser.until("Number(document.querySelector('.about').textContent.match(/(\\d+) ratings so far/)?.[1]) >= 4");
     stage.visit("browse/onerror");
     browser.until(&format!("document.querySelector('.versions a[href=\"#/ask/{answer}\"]')"));
     assert_eq!(browser.log(), Vec::<String>::new(), "nothing was refused by the content policy");

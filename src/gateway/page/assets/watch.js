@@ -34,7 +34,7 @@ export function show(main, { signal }) {
   const newest = h('p.note.newest');
   const strip = h('div.strip-line');
   const told = h('ol.told');
-  const list = h('ol.events');
+  const list = h('ol.events', { tabIndex: 0, 'aria-label': 'Events, newest first' });
   const charts = CHARTS.map(chart);
   const minor = h('input', { id: 'minor', type: 'checkbox' });
   minor.addEventListener('change', () => list.classList.toggle('with-minor', minor.checked));
