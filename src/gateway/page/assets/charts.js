@@ -61,7 +61,7 @@ export function chart({ title, what, unit = '', lines, names = {}, range, empty 
   function build(data) {
     const axis = { stroke: colour('--faint'), grid: { stroke: colour('--line'), width: 1 }, ticks: { show: false }, font: '11px system-ui, sans-serif' };
     const options = {
-      width: Math.max(plot.clientWidth, 200), height: HEIGHT, legend: { show: false }, padding: [8, 8, 0, 0],
+      width: Math.max(plot.clientWidth, 200), height: HEIGHT, legend: { show: false }, padding: [8, 20, 0, 0],
       cursor: { y: false, points: { size: 6 } },
       scales: { x: { range: (_, from, to) => (to > from ? [from, to] : [from - 30, to + 30]) }, y: range ? { range: () => range } : {} },
       axes: [{ ...axis, size: 26, space: 70, values: times }, { ...axis, size: 46, values: (_, ticks) => ticks.map((tick) => figure(tick)) }],

@@ -56,8 +56,6 @@ export function show(main, { signal }) {
         ['checkpoint', resumed.checkpoint ? `policy ${resumed.checkpoint.policy_version}` : 'none: it began anew'],
         ['answers kept', resumed.answers], ['ratings kept', resumed.feedback], ['to learn again', resumed.feedback_to_learn],
       ])),
-      store && card('Store', facts(Object.entries(store).filter(([, value]) => ['number', 'string', 'boolean'].includes(typeof value))
-        .map(([key, value]) => [key.replaceAll('_', ' '), /bytes/.test(key) ? bytes(value) : String(value)]))),
       card('Actors', h('table', null,
         h('thead', null, h('tr', null, ['actor', 'now', 'restarts'].map((word) => h('th', { scope: 'col' }, word)))),
         h('tbody', null, actors.map((actor) => h('tr', null, h('th', { scope: 'row' }, actor.name),
@@ -67,7 +65,9 @@ export function show(main, { signal }) {
         h('thead', null, h('tr', null, ['queue', 'filled', 'waiting'].map((word) => h('th', { scope: 'col' }, word)))),
         h('tbody', null, links.map((link) => h('tr', null, h('th', { scope: 'row' }, link.name),
           h('td', null, h('progress', { max: Math.max(link.capacity, 1), value: link.waiting, 'aria-label': `${link.name}: ${link.waiting} of ${link.capacity}` })),
-          h('td.number', null, `${link.waiting} / ${link.capacity}`))))), 'wide'));
+          h('td.number', null, `${link.waiting} / ${link.capacity}`))))), 'wide'),
+      store && card('Store', facts(Object.entries(store).filter(([, value]) => ['number', 'string', 'boolean'].includes(typeof value))
+        .map(([key, value]) => [key.replaceAll('_', ' '), /bytes/.test(key) ? bytes(value) : value === true ? 'yes' : value === false ? 'no' : String(value)]))));
   }
 }
 

@@ -77,7 +77,11 @@ export function show(main, { signal }) {
   function paint(timeline, updates) {
     // Each update of the policy left a point under the version that it published.
     const versions = updates.map(([t_ms, version]) => ({ t_ms, kind: 'policy_update', text: `policy ${version} published` }));
-    const sorted = [...timeline, ...versions].sort((a, b) => a.t_ms - b.t_ms);
+    const rare = timeline.filter((entry) => entry.kind !== 'checkpoint');
+    const inOrder = (entries) => entries.sort((a, b) => a.t_ms - b.t_ms);
+    const sorted = inOrder([...rare, ...versions]);
+    // Many versions must not hide what went wrong between them.
+    const listed = inOrder([...rare.slice(-5), ...versions.slice(-5)]);
     if (!sorted.length) {
       fill(strip);
       fill(told, h('li.nothing-yet', null, 'Nothing yet. The policy serves as it began; its first update stands here.'));
@@ -90,7 +94,7 @@ export function show(main, { signal }) {
       return dot;
     });
     fill(strip, h('span.rail', { 'aria-hidden': 'true' }, dots), h('span.from', null, clock(from)), h('span.to', null, clock(sorted.at(-1).t_ms)));
-    fill(told, sorted.slice(-7).reverse().map((entry) => h('li', null, h('time', null, clock(entry.t_ms)), h(`span.${tone(entry.kind)}`, null, entry.text))));
+    fill(told, listed.reverse().map((entry) => h('li', null, h('time', null, clock(entry.t_ms)), h(`span.${tone(entry.kind)}`, null, entry.text))));
   }
 
   function happened({ event, data }) {
