@@ -44,6 +44,11 @@ pub(super) fn methods_of(path: &str) -> Vec<&'static str> {
             }
         }
     };
+    // A path of its own goes before one with parameters that would fit it too.
+    let own: Vec<&str> = ROUTES.iter().filter(|route| route.path == path).map(|route| route.method).collect();
+    if !own.is_empty() {
+        return own;
+    }
     ROUTES.iter().filter(is_it).map(|route| route.method).collect()
 }
 

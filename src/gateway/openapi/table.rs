@@ -108,7 +108,7 @@ fn count(least: u64, most: u64) -> Value {
 }
 
 fn sequence() -> Value {
-    json!({"type": "integer", "minimum": 0, "format": "int64"})
+    json!({"type": "integer", "minimum": 0})
 }
 
 /// All of them.
@@ -143,12 +143,12 @@ fn feedback() -> Vec<Route> {
     let key = json!({"type": "string", "minLength": 1, "maxLength": 100});
     vec![
         post("/v1/feedback", "feedback", "Takes one event; answers once it is on disk.")
-            .header("Idempotency-Key", key.clone())
+            .header("Idempotency-Key", key)
             .takes("FeedbackGiven")
             .json("It is on disk.", "Taken")
             .refuses(&durable),
         post("/v1/feedback/batch", "feedback", "Takes many events, each with an outcome of its own.")
-            .header("Idempotency-Key", key)
+            .header("Idempotency-Key", text())
             .takes("FeedbackBatch")
             .json("The outcomes, in order.", "FeedbackOutcomes"),
         get("/v1/feedback", "feedback", "Events of feedback, newest first.")

@@ -44,17 +44,6 @@ fn registered() -> BTreeSet<(String, String)> {
     found
 }
 
-/// Documented ahead of their code.
-const COMING: [&str; 7] = [
-    "/v1/answers/{id}",
-    "/v1/questions",
-    "/v1/events",
-    "/v1/history",
-    "/v1/tasks/next",
-    "/v1/tasks/{task}/skip",
-    "/v1/status",
-];
-
 #[test]
 fn every_route_stands_in_the_document_and_the_other_way_round() {
     let documented: BTreeSet<(String, String)> =
@@ -64,8 +53,7 @@ fn every_route_stands_in_the_document_and_the_other_way_round() {
     assert!(registered.len() >= 14, "{registered:?}");
     let missing: Vec<_> = registered.difference(&documented).collect();
     assert!(missing.is_empty(), "add these to src/gateway/openapi/table.rs: {missing:?}");
-    let gone: Vec<_> =
-        documented.difference(&registered).filter(|(path, _)| !COMING.contains(&path.as_str())).collect();
+    let gone: Vec<_> = documented.difference(&registered).collect();
     assert!(gone.is_empty(), "take these out of src/gateway/openapi/table.rs: {gone:?}");
 }
 
@@ -76,13 +64,15 @@ async fn ask(requests: Vec<Asked<'_>>) -> Vec<Reply> {
 
 #[actix_web::test]
 async fn every_documented_method_has_a_handler_and_every_other_is_405_with_those_there_are() {
-    let there = registered();
-    let is_there = |path: &str| there.iter().any(|(route, _)| route == path);
-    let routes = ROUTES.iter().filter(|route| is_there(route.path) && route.path != "/v1/events");
+    // Its reply has no end, which a test would wait for.
+    let routes = ROUTES.iter().filter(|route| route.path != "/v1/events");
     let paths: BTreeSet<String> = routes.map(|route| route.path.replace(['{', '}'], "")).collect();
     for path in &paths {
         let allowed = methods_of(path);
         for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH"] {
+            if (method, path.as_str()) == ("GET", "/v1/feedback/batch") {
+                continue; // an event may have this id
+            }
             let asked = (Method::from_bytes(method.as_bytes()).unwrap(), path.as_str(), String::new(), vec![]);
             let reply = &ask(vec![asked]).await[0];
             match allowed.contains(&method) {
@@ -134,6 +124,7 @@ async fn the_document_is_served_and_every_reference_in_it_leads_somewhere() {
 fn a_path_has_its_methods_and_nothing_else_has_any() {
     assert_eq!(methods_of("/v1/feedback"), ["POST", "GET"]);
     assert_eq!(methods_of("/v1/feedback/a%2Fb/retract"), ["POST"]);
+    assert_eq!(methods_of("/v1/feedback/batch"), ["POST"]);
     assert_eq!(methods_of("/assets/vendor/uplot/x.js"), ["GET", "HEAD"]);
     for path in ["/v1/feedback/", "/v1/feedback/a/b", "/assets/", "/nothing", "", "/v1"] {
         assert!(methods_of(path).is_empty(), "{path}");
