@@ -46,6 +46,8 @@ impl Backend for Kept {
                     return Err(Refusal::Invalid { field: Some("annotator"), message });
                 }
             }
+            // Others are looked at before this one is on disk.
+            tokio::task::yield_now().await;
             let taken = self.written.feedback(&feedback);
             let (seq, duplicate) = taken.ok_or_else(|| Refusal::Conflict("use a new id".into()))?;
             Ok(Ack { seq, duplicate })
