@@ -119,6 +119,7 @@ fn browser_a_rating_is_taken_back_and_a_task_skipped() {
     stage.browser.keys("z");
     let back = stage.saved("taken back", &[]);
     assert_eq!(back, before, "the same rating");
+    assert!(stage.get(&format!("/v1/feedback/{}", back[0]))["taken_back"].is_object(), "the daemon took it back");
     stage.browser.until(&format!("document.querySelector('.task [data-answer]')?.dataset.answer === '{}'", answers[0]));
     // It can be rated again, under another id.
     let (kept, again) = rate(&stage, &mut before, |browser| browser.keys("5"));
