@@ -64,7 +64,8 @@ fn bad_input_gives_one_sentence_with_the_thing_and_the_remedy() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     check(&["serve", "--bind", &address], 1, &format!("cannot listen on {address} (http.bind)"));
-    check(&["serve", "--bind", "0.0.0.0:1"], 2, "only loopback");
+    let nobody = path("nobody");
+    check(&["serve", "--bind", "0.0.0.0:1", "--data-dir", text(&nobody)], 3, "understudy token create");
     check(&["evaluate", "--set", "source.held_out=0"], 2, "raise source.held_out");
     for command in ["annotators", "openness", "collapse"] {
         check(&[command, "--data-dir", text(&path("none"))], 3, "there is no checkpoint in");

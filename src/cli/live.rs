@@ -57,6 +57,10 @@ where
     F: Future<Output = String> + 'static,
 {
     tch::set_num_threads(plan.config.threads.intra_op);
+    let locked = || gateway::locked_for_all(&plan.config.http, &plan.config.data.dir, clock::now_ms());
+    if let Some(sentence) = plan.http.then(locked).flatten() {
+        return Err(Failure::NotReady(sentence));
+    }
     let listener = if plan.http { Some(gateway::listen(&plan.config.http)?) } else { None };
     let loaded = speaker::load_model(&plan.config)?;
     let store = assembly::open_store(&plan.config)?;
@@ -93,7 +97,8 @@ where
         Some(listener) => {
             let timeout = Duration::from_secs_f64(config.http.feedback_timeout_s);
             let backend = std::sync::Arc::new(Served::new(handle.clone(), name, timeout));
-            let mut shared = Shared::new(backend, config.http.clone(), config.generation.clone(), metrics);
+            let shared = Shared::new(backend, config.http.clone(), config.generation.clone(), metrics);
+            let mut shared = shared.with_tokens_of(&config.data.dir);
             shared.observer = Observer::new(begun, assembly::task_rules(&config));
             actix_rt::spawn(shared.observer.clone().watch(handle.clone()));
             Some(gateway::serve(listener, shared)?)

@@ -18,6 +18,7 @@ mod learned;
 mod live;
 mod serve;
 mod simulate;
+mod token;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -74,6 +75,9 @@ pub enum Command {
     /// List, show, verify, prune or copy checkpoints
     #[command(subcommand)]
     Checkpoints(checkpoints::Command),
+    /// Make, list or revoke tokens that let others write over the network
+    #[command(subcommand)]
+    Token(token::Command),
     /// Say what was found: libtorch, devices, threads, model, data, disk
     Doctor(doctor::Flags),
     /// Measure generation and learning on this machine, as JSON
@@ -112,6 +116,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Collapse(flags) => learned::collapse::run(&global, &flags),
         Command::Export(flags) => export::run(&global, flags),
         Command::Checkpoints(command) => checkpoints::run(&global, command),
+        Command::Token(command) => token::run(&global, command),
         Command::Doctor(flags) => doctor::run(&global, flags),
         Command::Bench(flags) => bench::run(&global, flags),
         Command::Config(command) => config::run(&global, command),

@@ -52,12 +52,12 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
     rule((0.0..1.0).contains(&source.held_out), "source.held_out", "give a share from 0 to below 1")?;
 
     let http = &config.http;
-    let loopback = http.bind.ip().is_loopback();
-    rule(
-        loopback,
-        "http.bind",
-        "only loopback (127.0.0.1 or [::1]) is served for now, since nothing is authenticated",
-    )?;
+    let names = http.hosts.iter().all(|host| !host.is_empty() && !host.contains(['/', ':', ' ']));
+    rule(names, "http.hosts", "give plain names, such as \"rate.example.org\", without scheme or port")?;
+    let limited = http.writes_per_s == 0.0 || (http.writes_per_s.is_finite() && http.writes_per_s >= 1.0);
+    rule(limited, "http.writes_per_s", "give 0 (unlimited) or at least 1")?;
+    rule(http.write_burst.is_finite() && http.write_burst >= 1.0, "http.write_burst", "give at least 1")?;
+    rule(positive(http.head_timeout_s), "http.head_timeout_s", "give seconds above 0")?;
     rule(http.max_body_bytes >= 1024, "http.max_body_bytes", "allow at least 1024 bytes")?;
     rule(http.max_connections >= 1, "http.max_connections", "allow at least 1 connection")?;
     rule(http.max_event_streams >= 1, "http.max_event_streams", "allow at least 1 stream")?;
@@ -181,9 +181,9 @@ mod tests {
             "config/default.toml: 'source.path' is \"\"; name the file that source.kind reads",
         );
         check(
-            "[http]\nbind = '0.0.0.0:80'\n",
-            "my.toml, line 2, column 1: 'http.bind' is \"0.0.0.0:80\"; only loopback (127.0.0.1 or [::1]) is served \
-             for now, since nothing is authenticated",
+            "[http]\nhosts = ['https://rate.example']\n",
+            "my.toml, line 2, column 1: 'http.hosts' is [\"https://rate.example\"]; give plain names, such as \
+             \"rate.example.org\", without scheme or port",
         );
         check(
             "[generation]\nsamples_per_prompt = 17\n",

@@ -184,8 +184,20 @@ pub struct Annotators {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Http {
-    /// Address to listen on; loopback.
+    /// Address to listen on.
     pub bind: SocketAddr,
+    /// Names in `Host` beside loopback's and addresses.
+    pub hosts: Vec<String>,
+    /// Tokens for writes on loopback too.
+    pub tokens_always: bool,
+    /// Tokens for reads as well, where writes need them.
+    pub tokens_for_reads: bool,
+    /// Writes a second of one peer; 0 is unlimited.
+    pub writes_per_s: f64,
+    /// Writes of one peer at once.
+    pub write_burst: f64,
+    /// Seconds for a request's head to arrive.
+    pub head_timeout_s: f64,
     /// Largest body.
     pub max_body_bytes: usize,
     /// Seconds for a body to arrive.

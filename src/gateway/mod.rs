@@ -1,8 +1,11 @@
-//! The HTTP face, on loopback only: chat completions as OpenAI's clients know them, feedback, metrics, health.
+//! The HTTP face: chat completions as OpenAI's clients know them, feedback, metrics, health.
 //!
 //! Invariant: whatever arrives is bounded in size and time before it is looked at; a rating is answered with 200 only
 //! after it is durable; every refusal says what is wrong, with which value, and what to do.
 
+mod auth;
+#[cfg(test)]
+mod auth_tests;
 pub mod backend;
 mod browse;
 #[cfg(test)]
@@ -18,7 +21,11 @@ mod feedback_api;
 #[cfg(test)]
 mod feedback_api_tests;
 mod guard;
+mod held;
 mod history;
+#[cfg(test)]
+mod hostile_tests;
+mod limits;
 mod lineage;
 mod observe;
 mod openapi;
@@ -28,6 +35,7 @@ pub(crate) mod recent;
 mod status;
 mod stream;
 mod tasks;
+pub mod tokens;
 pub mod wire;
 
 #[cfg(test)]
@@ -40,6 +48,7 @@ mod tests;
 mod watch_tests;
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,6 +82,8 @@ pub struct Shared {
     pub(crate) recent: Arc<recent::Recent>,
     /// What happened so far, and who reads what happens.
     pub observer: Observer,
+    /// Who may do what.
+    pub(crate) door: Arc<auth::Door>,
 }
 
 impl Shared {
@@ -83,8 +94,11 @@ impl Shared {
         generation: Generation,
         metrics: Option<PrometheusHandle>,
     ) -> Self {
+        // Tokens lie in the data directory; without one there are none, and what needs one is refused.
+        let door = Arc::new(auth::Door::new(&http, Path::new("")));
         Self {
             backend,
+            door,
             http: Arc::new(http),
             generation: Arc::new(generation),
             metrics,
@@ -92,6 +106,19 @@ impl Shared {
             observer: Observer::new(clock::now_ms(), Rules::default()),
         }
     }
+}
+
+impl Shared {
+    /// The same with the tokens of the data directory `dir`.
+    pub fn with_tokens_of(self, dir: &Path) -> Self {
+        let door = Arc::new(auth::Door::new(&self.http, dir));
+        Self { door, ..self }
+    }
+}
+
+/// Why nobody could write to what `http` serves, if that is so; a daemon that nobody can use is not started.
+pub fn locked_for_all(http: &Http, dir: &Path, now_ms: i64) -> Option<String> {
+    auth::Door::new(http, dir).locked_for_all(http, now_ms)
 }
 
 /// Takes the configured address, so that a port in use is found before anything else is started.
@@ -104,6 +131,7 @@ pub fn listen(http: &Http) -> anyhow::Result<TcpListener> {
 /// Serves on `listener` until the returned server is stopped. Must be called within an actix system.
 pub fn serve(listener: TcpListener, shared: Shared) -> anyhow::Result<Server> {
     let max_connections = shared.http.max_connections;
+    let head_timeout = Duration::from_secs_f64(shared.http.head_timeout_s);
     let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::new(shared.clone()))
@@ -114,7 +142,7 @@ pub fn serve(listener: TcpListener, shared: Shared) -> anyhow::Result<Server> {
     Ok(server
         .workers(1)
         .max_connections(max_connections)
-        .client_request_timeout(Duration::from_secs(5))
+        .client_request_timeout(head_timeout)
         .shutdown_timeout(SHUTDOWN_SECONDS)
         .disable_signals()
         .listen(listener)

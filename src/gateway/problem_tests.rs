@@ -32,7 +32,7 @@ async fn an_error_is_openais_on_its_routes_and_problem_details_elsewhere() {
     for reply in &replies[..2] {
         assert!(reply.json()["error"]["message"].is_string() && reply.json().get("type").is_none(), "{}", reply.body);
     }
-    let codes = ["not_loopback", "invalid_feedback", "too_large", "no_such_route"];
+    let codes = ["foreign", "invalid_feedback", "too_large", "no_such_route"];
     for (reply, code) in replies[2..].iter().zip(codes) {
         let problem = reply.json();
         assert_eq!(problem["code"], code);

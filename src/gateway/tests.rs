@@ -150,24 +150,24 @@ pub(super) async fn ask_of(shared: Shared, requests: Vec<Asked<'_>>) -> Vec<Repl
         }
         replies.push(match app.call(request.to_request()).await {
             Ok(response) => reply(response).await,
-            Err(error) => Reply {
-                status: error.as_response_error().status_code().as_u16(),
-                headers: BTreeMap::new(),
-                body: {
-                    let response = error.error_response();
-                    String::from_utf8(actix_web::body::to_bytes(response.into_body()).await.ok().unwrap().to_vec())
-                        .unwrap()
-                },
-            },
+            Err(error) => {
+                let response = error.error_response();
+                let (status, headers) = (response.status().as_u16(), headers_of(response.headers()));
+                let bytes = actix_web::body::to_bytes(response.into_body()).await.ok().unwrap();
+                Reply { status, headers, body: String::from_utf8(bytes.to_vec()).unwrap() }
+            }
         });
     }
     replies
 }
 
+fn headers_of(headers: &actix_web::http::header::HeaderMap) -> BTreeMap<String, String> {
+    headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap_or("").to_owned())).collect()
+}
+
 async fn reply(response: ServiceResponse<impl actix_web::body::MessageBody>) -> Reply {
     let status = response.status().as_u16();
-    let headers =
-        response.headers().iter().map(|(k, v)| (k.to_string(), v.to_str().unwrap_or("").to_owned())).collect();
+    let headers = headers_of(response.headers());
     let body = String::from_utf8(test::read_body(response).await.to_vec()).unwrap();
     Reply { status, headers, body }
 }
