@@ -17,7 +17,7 @@ use super::{Shared, serve};
 use crate::config::{Layers, Origin};
 
 /// How long a client waits before it takes the daemon for dead. Nothing is measured by it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server on a port of its own, for one test.
 struct Served {
@@ -150,6 +150,55 @@ fn a_body_that_never_ends_is_given_up_and_said_so() {
         check(&reply, 408);
         assert!(reply.contains("slow_body"), "{reply}");
     }
+    served.is_unharmed();
+}
+
+#[test]
+fn a_hundred_megabytes_are_refused_whether_announced_or_in_chunks_and_whoever_should_have_read_them() {
+    let served = Served::with(&[]);
+    let chunk = vec![b'x'; 1 << 20];
+    for (head, before, after) in [
+        (format!("POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 104857600\r\n\r\n"), "", ""),
+        (
+            format!("POST {FEEDBACK} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"),
+            "100000\r\n",
+            "\r\n",
+        ),
+        ("GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 104857600\r\n\r\n".to_owned(), "", ""),
+    ] {
+        let stream = served.connect();
+        let mut sender = stream.try_clone().unwrap();
+        let part = [before.as_bytes(), &chunk, after.as_bytes()].concat();
+        let sending = std::thread::spawn(move || {
+            let _ = sender.write_all(head.as_bytes());
+            (0..100).try_for_each(|_| sender.write_all(&part))
+        });
+        // The refusal may be lost where the connection is closed under what is still being sent.
+        let reply = until_closed(stream);
+        assert!(reply.is_empty() || status(&reply) == 413, "{reply}");
+        let _ = sending.join().unwrap();
+    }
+    // Who sends only a little too much hears why.
+    check(&served.post(CHAT, &vec![b'x'; 262_145]), 413);
+    served.is_unharmed();
+}
+
+#[test]
+fn who_drips_a_body_that_nobody_wants_any_more_is_cut_off() {
+    let served = Served::with(&[]);
+    for head in [
+        "POST /nothing HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        "GET /healthz HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        "POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhello",
+        "POST /v1/feedback HTTP/1.1\r\nHost: evil.example\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+    ] {
+        // Comes back only when the connection has been closed.
+        let reply = served.send(head.as_bytes());
+        assert!([200, 403, 404].contains(&status(&reply)), "{reply}");
+    }
+    let long = format!("40001\r\n{}\r\n", "x".repeat(0x40001));
+    let head = format!("POST {FEEDBACK} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n{long}");
+    check(&served.send(head.as_bytes()), 413);
     served.is_unharmed();
 }
 
