@@ -45,7 +45,7 @@ fn or_null(schema: Value) -> Value {
 
 /// An id of the client's own.
 fn id() -> Value {
-    json!({"type": "string", "minLength": 1, "maxLength": 100})
+    json!({"type": "string", "minLength": 1, "maxLength": 128})
 }
 
 /// All of them by name.

@@ -140,7 +140,7 @@ fn openai() -> Vec<Route> {
 
 fn feedback() -> Vec<Route> {
     let durable = [404, 409, 422, 502, 504, 507];
-    let key = json!({"type": "string", "minLength": 1, "maxLength": 100});
+    let key = json!({"type": "string", "minLength": 1, "maxLength": 128});
     vec![
         post("/v1/feedback", "feedback", "Takes one event; answers once it is on disk.")
             .header("Idempotency-Key", key)
@@ -197,7 +197,7 @@ fn watch() -> Vec<Route> {
         get("/v1/history", "watch", "The loop's figures over time, and its rare events in words.")
             .json("The figures.", "History"),
         get("/v1/tasks/next", "tasks", "The most useful thing for an annotator to rate next.")
-            .query("annotator", true, json!({"type": "string", "minLength": 1, "maxLength": 100}))
+            .query("annotator", true, json!({"type": "string", "minLength": 1, "maxLength": 128}))
             .query("kind", false, kinds)
             .json("The task; the answers stand in random order and without what would give them away.", "Task")
             .replies(204, "Nothing is left for this annotator.", vec![])
