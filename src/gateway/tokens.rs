@@ -17,7 +17,7 @@ use subtle::ConstantTimeEq;
 /// Most tokens at a time: each is compared with at every request.
 const MOST: usize = 256;
 /// What every secret begins with, so that one that leaked is recognised.
-const PREFIX: &str = "understudy_";
+const PREFIX: &str = "ust-";
 
 /// What a token lets somebody do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
