@@ -34,6 +34,8 @@ const MOST_GROWTH: f64 = 64.0;
 const WARMING_UP: f64 = 64.0;
 /// Files that may be open for a moment: a checkpoint's part, a segment.
 const FILES_IN_PASSING: usize = 12;
+/// The pool for blocking reads keeps its thread for ten seconds after the last of them.
+const THREADS_IN_PASSING: usize = 1;
 /// Acknowledged ratings that are sent again afterwards.
 const AGAIN: usize = 200;
 
@@ -129,7 +131,7 @@ fn overload_is_refused_with_a_reason_in_bounded_memory_and_passes() {
     let bound = if number(SECONDS).is_some() { MOST_GROWTH } else { MOST_GROWTH + WARMING_UP };
     assert!(after - before < bound, "resident memory grew from {before:.0} MB to {after:.0} MB");
     assert!(files.1 - files.0 <= FILES_IN_PASSING, "open files went from {} to {}", files.0, files.1);
-    assert_eq!(threads.0, threads.1, "no thread comes or goes");
+    assert!(threads.1 - threads.0 <= THREADS_IN_PASSING, "threads went from {} to {}", threads.0, threads.1);
     recovers(&mut Client::new(line.address()), &seen);
     let began = Instant::now();
     daemon.terminate();

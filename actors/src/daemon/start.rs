@@ -198,11 +198,11 @@ impl Shared {
             let Shared { config, bus, .. } = &shared;
             let (trunk, branch) = shared.model.share();
             let mut learner = PpoLearner::new(trunk, branch, config.ppo.clone(), config.seed);
-            let mut restored = 0;
+            let (mut restored, mut last_update) = (0, None);
             if let Some((state, checkpoint)) = Saved::newest(&shared.checkpoints)? {
                 learner.restore(Saved::ppo(&checkpoint)?)?;
                 checkpoint::tell(&checkpoint, checkpoint::PPO, || learner.state());
-                restored = state.policy_version;
+                (restored, last_update) = (state.policy_version, state.last_update);
             }
             let (store, snapshots) = (shared.store.clone(), bus.snapshots.clone());
             let publisher = match &shared.in_step {
@@ -226,7 +226,7 @@ impl Shared {
                 group: Box::new(Alone::default()),
                 checkpoint_every: config.checkpoint_every,
                 version: version.clone(),
-                last_update: None,
+                last_update,
                 waiting: waiting.clone(),
                 seen: BTreeSet::new(),
                 drained: fired.clone(),
