@@ -1,6 +1,6 @@
 //! Markdown as a model or a person wrote it, as HTML that a page may show.
 //!
-//! Invariant: whatever comes in, only the tags in [`TAGS`] come out, without event handlers, styles, frames, images or
+//! Invariant: whatever comes in, only the tags in `TAGS` come out, without event handlers, styles, frames, images or
 //! links to anything but http, https and mailto. HTML in the source is shown as text: nothing of it takes effect and
 //! nothing of it is lost.
 

@@ -69,7 +69,7 @@ impl Desk {
         }
     }
 
-    /// Takes up a rating; see [`Group::hear`] for what comes back. What a pinned annotator said becomes gold.
+    /// Takes up a rating; see `Group::hear` for what comes back. What a pinned annotator said becomes gold.
     pub fn hear(&mut self, feedback: &Feedback) -> Option<f64> {
         let (annotator, answers) = (print(&feedback.annotator), feedback.answers());
         let pinned = self.rules.pinned.contains(&feedback.annotator);
