@@ -8,6 +8,7 @@ pub mod error;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod generate;
+pub mod hash;
 pub mod heads;
 pub(crate) mod kv_cache;
 pub(crate) mod layers;

@@ -8,6 +8,7 @@ use clap::Args;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tch::Cuda;
+use understudy_checkpoints::checkpoint::hex;
 use understudy_checkpoints::{Disk, QuarantineBounds, QuarantineFiles};
 
 use super::{Failure, Global, Outcome};
@@ -135,7 +136,7 @@ fn digest(path: &Path) -> std::io::Result<String> {
             read => hasher.update(&piece[..read]),
         }
     }
-    Ok(hasher.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&hasher.finalize()[..6]))
 }
 
 fn data(config: &Config) -> Finding {

@@ -57,7 +57,7 @@ pub(super) async fn questions(shared: web::Data<Shared>, request: HttpRequest) -
 
 /// `GET /v1/answers/{id}`; the id may also be `chatcmpl-N`.
 pub(super) async fn answer(shared: web::Data<Shared>, path: web::Path<String>) -> Result<HttpResponse, ApiError> {
-    let id = path.strip_prefix("chatcmpl-").unwrap_or(&path).parse::<AnswerId>().ok();
+    let id = wire::answer_id(&path);
     let unknown = || {
         let message = format!("answer '{path}' is unknown here; name an answer that this daemon gave and still keeps");
         ApiError::new(StatusCode::NOT_FOUND, "unknown_answer", None, message)

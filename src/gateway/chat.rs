@@ -8,6 +8,7 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde_json::{Value, json};
+use understudy_model::hash::fnv1a;
 
 use super::backend::{ChatEvent, ChatEvents, Refusal};
 use super::choice::{Shape, Told};
@@ -27,7 +28,8 @@ pub(super) async fn complete(shared: web::Data<Shared>, payload: web::Payload) -
 pub(super) async fn answer(shared: &Shared, body: Body, shape: Shape) -> Result<HttpResponse, ApiError> {
     let now = clock::now_ms();
     let stream_id = shared.recent.begin(now);
-    let seed = seed_of(&stream_id);
+    // A request without a seed gets one of its own.
+    let seed = fnv1a(stream_id.bytes());
     let model = shared.backend.model().to_owned();
     let (request, form) = body.into_request(&shared.generation, &shared.http, &model, seed)?;
     let form = Form { shape, ..form };
@@ -63,11 +65,6 @@ pub(super) async fn answer(shared: &Shared, body: Body, shape: Shape) -> Result<
             "choices": whole.choices,
             "usage": wire::usage(whole.prompt_tokens, whole.tokens),
         })))
-}
-
-/// A request without a seed gets one of its own.
-fn seed_of(id: &str) -> u64 {
-    id.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 struct Whole {

@@ -14,7 +14,7 @@ use understudy_learning::stages::{AnswerId, Feedback, FeedbackError};
 use super::backend::{Ack, Refusal};
 use super::feedback_api::read as read_past;
 use super::recent::Recent;
-use super::wire::UniqueKeys;
+use super::wire::{self, UniqueKeys};
 use super::{ApiError, Shared, guard};
 use crate::clock;
 use crate::telemetry::metrics::RATINGS_REJECTED;
@@ -177,8 +177,7 @@ fn answer_id(name: &'static str, value: &Value, recent: &Recent) -> Result<Value
 
 /// The answer that a client calls `name`: its number, its completion id, or the id of a stream of late with one answer.
 pub(super) fn answer_named(name: &str, recent: &Recent) -> Option<AnswerId> {
-    let number = name.strip_prefix("chatcmpl-").unwrap_or(name).parse().ok();
-    number.or_else(|| recent.answer_of(name))
+    wire::answer_id(name).or_else(|| recent.answer_of(name))
 }
 
 fn wrong(field: &'static str, value: String, remedy: &'static str) -> ApiError {

@@ -15,8 +15,10 @@ use understudy_actors::past::Past;
 use understudy_actors::seams::DurableFeedback;
 use understudy_checkpoints::StoreError;
 use understudy_learning::stages::{Feedback, FeedbackKind};
+use understudy_model::hash::fnv1a;
 
-use super::backend::Refusal;
+use super::backend::{Refusal, unread};
+use super::browse::blocking;
 use super::feedback::{self, key_of};
 use super::wire::UniqueKeys;
 use super::{ApiError, Shared, guard, problem};
@@ -197,11 +199,8 @@ fn retract_id(id: &str) -> String {
     if plain.len() <= 128 {
         return plain;
     }
-    // FNV-1a: an id near its longest has no room for the word before it.
-    let hash = id
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    format!("retract-{hash:016x}")
+    // An id near its longest has no room for the word before it.
+    format!("retract-{:016x}", fnv1a(id.bytes()))
 }
 
 /// The event that this one takes back.
@@ -229,7 +228,5 @@ pub(super) async fn read<T: Send + 'static>(
     look: impl FnOnce(&Past) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let past = shared.backend.past().ok_or_else(|| Refusal::Closed("nothing is kept here to be read back".into()))?;
-    let failed = |why: String| ApiError::from(Refusal::Crashed(format!("the store could not be read: {why}")));
-    let found = web::block(move || look(&past)).await.map_err(|error| failed(error.to_string()))?;
-    found.map_err(|error| failed(error.to_string()))
+    blocking(move || look(&past).map_err(unread)).await
 }

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use understudy_checkpoints::checkpoint::{hex, sha256_hex};
 
 /// Most tokens at a time: each is compared with at every request.
 const MOST: usize = 256;
@@ -172,7 +172,7 @@ impl Tokens {
             return Err(TokenError::Refused(message));
         }
         let secret = format!("{PREFIX}{}", hex(&random));
-        let digest = hex(&Sha256::digest(&secret));
+        let digest = sha256_hex(secret.as_bytes());
         let mut scopes = scopes.to_vec();
         scopes.sort();
         scopes.dedup();
@@ -191,7 +191,7 @@ impl Tokens {
 
     /// Whose secret it is. Every token is compared with to its end, so that the time taken tells nothing.
     pub fn find(&self, secret: &str) -> Option<&Token> {
-        let digest = hex(&Sha256::digest(secret));
+        let digest = sha256_hex(secret.as_bytes());
         self.tokens.iter().fold(None, |found, token| {
             match bool::from(token.sha256.as_bytes().ct_eq(digest.as_bytes())) {
                 true => Some(token),
@@ -212,10 +212,6 @@ pub fn random() -> Result<[u8; 32], TokenError> {
 fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> TokenError {
     let path = path.display().to_string();
     move |error| TokenError::Io { what, path, error }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -256,6 +256,11 @@ pub fn completion_id(answer: u64) -> String {
     format!("chatcmpl-{answer}")
 }
 
+/// The answer of a number, or of what [`completion_id`] made of it.
+pub fn answer_id(name: &str) -> Option<u64> {
+    name.strip_prefix("chatcmpl-").unwrap_or(name).parse().ok()
+}
+
 /// `usage`.
 pub fn usage(prompt_tokens: usize, completion_tokens: usize) -> Value {
     json!({

@@ -19,17 +19,7 @@ pub fn of(id: &str, held_out: f64) -> Split {
 
 /// A number that the id alone decides, for draws that go with the split.
 pub fn hash(id: &str) -> u64 {
-    mixed(id.as_bytes())
-}
-
-/// FNV-1a (Fowler, Noll, Vo; 64 bit), then the finaliser of SplitMix64, since FNV's upper bits mix poorly.
-fn mixed(bytes: &[u8]) -> u64 {
-    let hash = bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
-    let hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    hash ^ (hash >> 31)
+    understudy_model::hash::mixed(id.bytes())
 }
 
 #[cfg(test)]

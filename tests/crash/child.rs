@@ -14,8 +14,8 @@ use tokio::time::Instant;
 
 use crate::program::{PATIENCE, understudy};
 
-/// A tiny loop that learns, saves and is rated all the time.
-const SETTINGS: [&str; 19] = [
+/// The least that a loop needs which learns and saves in a moment.
+pub(crate) const TINY: [&str; 10] = [
     "model.trainable_layers=1",
     "generation.max_tokens=8",
     "generation.max_context=400",
@@ -23,14 +23,17 @@ const SETTINGS: [&str; 19] = [
     "ppo.batch_size=4",
     "ppo.minibatch_size=4",
     "source.kind=sample",
+    "hearing.monitor_probes=2",
+    "reward.epistemic_dims=8",
+    "checkpoint.every_updates=1",
+];
+/// With these it is rated all the time.
+const SETTINGS: [&str; 9] = [
     "source.rate=5",
     "annotators.attention=0.2",
     "hearing.minibatches_per_event=0.2",
-    "hearing.monitor_probes=2",
-    "reward.epistemic_dims=8",
     "annotators.speed=1000",
     "annotators.awake_hours=24",
-    "checkpoint.every_updates=1",
     "hearing.ratings_before_scores=0",
     "log.format=json",
     // Says the digest of what each learner holds after a start.
@@ -58,7 +61,7 @@ impl Daemon {
     pub(crate) fn start_with(data: &Path, model: &str, more: &[&str]) -> Self {
         let mut command = understudy();
         command.args(["serve", "--model", model, "--bind", "127.0.0.1:0", "--data-dir"]).arg(data);
-        SETTINGS.iter().chain(more).for_each(|setting| {
+        TINY.iter().chain(&SETTINGS).chain(more).for_each(|setting| {
             command.args(["--set", setting]);
         });
         let began = Instant::now();

@@ -14,6 +14,7 @@ use understudy_checkpoints::checkpoint::recover;
 use understudy_checkpoints::{RecordKind, Store, StoreConfig};
 use understudy_learning::rng::{Purpose, Stream};
 
+use crate::crash::child::TINY;
 use crate::crash::{number, pause};
 use crate::program::{tiny, understudy};
 
@@ -27,30 +28,20 @@ const USUAL_KILLS: u64 = 8;
 const LONGEST_LIFE_MS: usize = 2500;
 
 /// A loop that answers, is rated, learns and saves all the time.
-const SETTINGS: [&str; 16] = [
-    "model.trainable_layers=1",
-    "generation.max_tokens=8",
-    "generation.max_context=400",
-    "generation.samples_per_prompt=2",
-    "ppo.batch_size=4",
-    "ppo.minibatch_size=4",
-    "source.kind=sample",
+const SETTINGS: [&str; 6] = [
     "source.bodies=false",
     "annotators.attention=1.5",
     "hearing.ratings_before_scores=6",
     "hearing.minibatches_per_event=0.4",
     "hearing.monitor_every=2",
-    "hearing.monitor_probes=2",
     "hearing.replay=12",
-    "reward.epistemic_dims=8",
-    "checkpoint.every_updates=1",
 ];
 
 fn start(model: &str, data: &Path, updates: u64) -> Child {
     let updates = updates.to_string();
     let mut command = understudy();
     command.args(["simulate", "--lockstep", "--updates", &updates, "--model", model, "--data-dir"]).arg(data);
-    SETTINGS.iter().for_each(|setting| {
+    TINY.iter().chain(&SETTINGS).for_each(|setting| {
         command.args(["--set", setting]);
     });
     command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary runs")

@@ -14,14 +14,14 @@ use serde_json::Value;
 use tokio::time::Instant;
 use understudy_checkpoints::{Disk, QuarantineBounds, QuarantineFiles, RecordKind, Store};
 use understudy_learning::stages::{Feedback, FeedbackKind, Rollout};
-use understudy_model::text::Message;
 
-use super::{ChatRequest, Daemon, DaemonConfig, DaemonHandle};
+use super::tests::{answers, chat};
+use super::{Daemon, DaemonConfig, DaemonHandle};
 use crate::checkpoint::{Saved, SavedState};
 use crate::failpoint::Failpoints;
-use crate::messages::{ChatError, FeedbackAck, FeedbackRefusal, LoopEvent, TokenEvent};
+use crate::messages::{ChatError, FeedbackAck, FeedbackRefusal, LoopEvent};
 use crate::source::ListSource;
-use crate::testkit::{Scripted, bright_tokens, question, sampling, tiny_config, tiny_parts};
+use crate::testkit::{Scripted, bright_tokens, question, tiny_config, tiny_parts};
 
 /// Questions of the source.
 pub(super) const QUESTIONS: usize = 4;
@@ -117,18 +117,7 @@ pub(super) async fn ask(handle: &DaemonHandle, text: &str) -> (Vec<u64>, usize) 
 
 /// Asks once: the ids of the answers, or what the asker is told.
 pub(super) async fn ask_once(handle: &DaemonHandle, text: &str) -> Result<Vec<u64>, ChatError> {
-    let messages = vec![Message::user(text)];
-    let request =
-        ChatRequest { messages, samples: 2, sampling: sampling(6), stop: vec![], deadline: soon(), asked_at: 0 };
-    let mut stream = handle.chat(request)?;
-    let mut ids = vec![0; 2];
-    while let Some(event) = stream.next().await {
-        match event {
-            TokenEvent::Token { .. } => {}
-            TokenEvent::Finished { sample, answer, .. } => ids[sample] = answer,
-            TokenEvent::Failed(why) => return Err(why),
-        }
-    }
+    let ids = answers(handle.chat(chat(text))?).await?;
     assert!(ids.iter().all(|id| *id > 0), "the stream ended without all answers: {ids:?}");
     Ok(ids)
 }

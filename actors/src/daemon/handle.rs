@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use understudy_checkpoints::{Stats, StoreHandle};
 use understudy_learning::stages::{Feedback, PolicyVersion, Prompt, Question, Sampling};
+use understudy_model::hash::fnv1a;
 use understudy_model::text::{Message, TextCodec};
 
 use super::resume::ResumeReport;
@@ -249,9 +250,7 @@ impl DaemonHandle {
 
 /// A chat as a question: the same words are the same question, so that answers to them can be compared.
 fn question(request: &ChatRequest, tokens: &[i64]) -> Question {
-    // FNV-1a over the prompt's tokens.
-    let step = |hash: u64, token: &i64| (hash ^ *token as u64).wrapping_mul(0x0100_0000_01b3);
-    let hash = tokens.iter().fold(0xcbf2_9ce4_8422_2325, step);
+    let hash = fnv1a(tokens.iter().map(|token| *token as u64));
     let last = request.messages.iter().rev().find(|message| message.role == "user");
     Question {
         id: format!("chat/{hash:016x}"),

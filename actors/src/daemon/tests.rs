@@ -47,13 +47,13 @@ async fn updates(handle: &DaemonHandle, count: usize) {
     tokio::time::timeout_at(soon(), watch).await.unwrap_or_else(|_| panic!("{:#?}", handle.status()));
 }
 
-fn chat(text: &str) -> ChatRequest {
+pub(super) fn chat(text: &str) -> ChatRequest {
     let messages = vec![Message::user(text)];
     ChatRequest { messages, samples: 2, sampling: sampling(6), stop: vec![], deadline: soon(), asked_at: 0 }
 }
 
 /// Ids of the answers to a chat, by sample.
-async fn answers(mut stream: ChatStream) -> Result<Vec<u64>, ChatError> {
+pub(super) async fn answers(mut stream: ChatStream) -> Result<Vec<u64>, ChatError> {
     let mut ids = vec![0; 2];
     while let Some(event) = stream.next().await {
         match event {

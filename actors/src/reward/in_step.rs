@@ -26,13 +26,7 @@ impl Hearing {
         let (mut rollouts_open, mut ratings_open) = (true, true);
         let mut held = Held::new();
         loop {
-            if self.desk.is_cancelled() {
-                return Err("told to end".to_owned());
-            }
-            while let Some(somebody) = self.desk.state_wanted() {
-                // Whoever asked may have given up waiting.
-                let _ = somebody.send(self.state());
-            }
+            self.attend()?;
             if !rollouts_open && !ratings_open {
                 self.job.drained.cancel();
                 if self.desk.should_finish() {

@@ -117,13 +117,7 @@ impl Hearing {
         let mut unsent: VecDeque<ScoredGroup> = VecDeque::new();
         let mut scored_since = 0;
         loop {
-            if self.desk.is_cancelled() {
-                return Err("told to end".to_owned());
-            }
-            while let Some(somebody) = self.desk.state_wanted() {
-                // Whoever asked may have given up waiting.
-                let _ = somebody.send(self.state());
-            }
+            self.attend()?;
             self.send(&mut unsent);
             // Scores that nobody takes, or that nobody wants now, keep nobody waiting.
             let idle = self.job.rollouts.is_empty() || !unsent.is_empty() || self.desk.is_paused();
@@ -165,6 +159,18 @@ impl Hearing {
                 () = tokio::time::sleep(TRY_AGAIN), if !unsent.is_empty() => (),
             }
         }
+    }
+
+    /// Between two units: gives its state to who wants it; an error when it is told to end.
+    pub(super) fn attend(&self) -> Result<(), String> {
+        if self.desk.is_cancelled() {
+            return Err("told to end".to_owned());
+        }
+        while let Some(somebody) = self.desk.state_wanted() {
+            // Whoever asked may have given up waiting.
+            let _ = somebody.send(self.state());
+        }
+        Ok(())
     }
 
     /// Reads what was taken back, and puts what the restored model learned from before back into its replay. Nothing is
@@ -441,7 +447,7 @@ impl Hearing {
         }
     }
 
-    pub(super) fn state(&self) -> RewardState {
+    fn state(&self) -> RewardState {
         let mind = &self.job.mind;
         let (version, up_to, clean_up_to) = (mind.version(), mind.up_to(), mind.clean_up_to());
         RewardState { learner: mind.state(), version, up_to, clean_up_to }

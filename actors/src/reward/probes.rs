@@ -15,6 +15,7 @@ use understudy_learning::reward::losses::weak_order::{WeightedPair, pairs_of_ran
 use understudy_learning::reward::openness::Openness;
 use understudy_learning::reward::{RewardExample, RewardLearner};
 use understudy_learning::stages::{AnswerId, FeedbackKind, Question, Rollout, TrunkStates};
+use understudy_model::hash::fnv1a;
 
 use super::hearing::HearingConfig;
 use super::mind::MindError;
@@ -105,7 +106,7 @@ impl Probes {
         let is_full = self.held_out.len() >= 2 * self.per_class;
         let known = || self.held_out.iter().any(|one| one.question.id == question.id);
         let usable = (LEAST_ANSWERS..=MOST_ANSWERS).contains(&answers.len());
-        if self.every == 0 || is_full || !usable || self.rated.contains(&hash(&question.id)) || known() {
+        if self.every == 0 || is_full || !usable || self.rated.contains(&fnv1a(question.id.bytes())) || known() {
             return Ok(());
         }
         let features = prompt_features(learner, first)?;
@@ -121,7 +122,7 @@ impl Probes {
     /// A question was rated: it is not held out (any more).
     pub(super) fn rated(&mut self, question: &str) {
         self.held_out.retain(|one| one.question.id != question);
-        let hash = hash(question);
+        let hash = fnv1a(question.bytes());
         if self.rated.insert(hash) {
             self.rated_in_order.push_back(hash);
         }
@@ -215,11 +216,6 @@ impl Probes {
 /// `[D]` features of the answer's prompt; nothing of an empty one.
 pub(super) fn prompt_features(learner: &RewardLearner, answer: &Rollout) -> Result<Vec<f32>, LearningError> {
     if answer.prompt.tokens.is_empty() { Ok(Vec::new()) } else { learner.prompt_features(answer) }
-}
-
-/// FNV-1a.
-pub(super) fn hash(id: &str) -> u64 {
-    id.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// What was said of the answers to one question.

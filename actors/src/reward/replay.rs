@@ -11,8 +11,7 @@ use understudy_learning::reward::RewardExample;
 use understudy_learning::reward::replay::{ReplayIndex, ReplayState};
 use understudy_learning::rng::{Purpose, Stream};
 use understudy_learning::stages::{FeedbackKind, TrunkStates};
-
-use super::probes::hash;
+use understudy_model::hash::fnv1a;
 
 /// Among the streams of [`Purpose::Replay`], those of what is kept have this bit set; those of draws have not.
 const KEEPING: u64 = 1 << 63;
@@ -72,7 +71,7 @@ impl Replay {
         if self.index.contains(example.seq) {
             return;
         }
-        let question = example.answers.first().map_or(0, |answer| hash(&answer.prompt.question.id));
+        let question = example.answers.first().map_or(0, |answer| fnv1a(answer.prompt.question.id.bytes()));
         let mut stream = Stream::new(self.seed, Purpose::Replay, KEEPING | self.pushed);
         self.pushed += 1;
         let gone = self.index.insert(example.seq, question, kind_of(&example.feedback.kind), &mut stream);

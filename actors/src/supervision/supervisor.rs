@@ -11,6 +11,7 @@ use futures_util::future::LocalBoxFuture;
 use tokio::sync::{oneshot, watch};
 use tokio::task::{AbortHandle, JoinError};
 use tokio::time::{Instant, timeout};
+use understudy_model::hash::fnv1a;
 use understudy_model::rng::{Purpose, Stream};
 
 use super::exit::{Crash, Exit, Verdict};
@@ -67,7 +68,8 @@ type Outcome = oneshot::Receiver<Result<(), JoinError>>;
 impl Supervisor {
     pub(super) async fn run(mut self) {
         let name = self.plan.name;
-        let jitter = Stream::new(self.plan.seed, Purpose::Backoff, name_index(name));
+        // By its name, so that each actor draws its own pauses.
+        let jitter = Stream::new(self.plan.seed, Purpose::Backoff, fnv1a(name.bytes()));
         let mut restarts = Restarts::new(self.plan.policy, jitter);
         let verdict = loop {
             let lifeline = Lifeline::new(name, restarts.total(), self.progress.clone());
@@ -171,9 +173,4 @@ fn exit_of(outcome: Result<(), JoinError>, lifeline: &Lifeline) -> Exit {
 fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".to_owned())
-}
-
-/// A number for a name (FNV-1a), so that each actor draws its own pauses.
-fn name_index(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -16,7 +16,7 @@ mod tests;
 
 pub use commit::{clean, commit, commit_on};
 pub use copy::{export, export_on};
-pub use manifest::{MANIFEST_VERSION, Manifest, Part, sha256_hex};
+pub use manifest::{MANIFEST_VERSION, Manifest, Part, hex, sha256_hex};
 pub use recover::{Checkpoint, Listed, Recovery, Skipped, list, load, recover};
 pub use retention::{Best, Retention, prunable, prune, prune_on};
 pub use rules::{RuleError, parse_age};

@@ -4,6 +4,7 @@
 //! closed share of 0 there are no types, and quality is the gold reward itself.
 
 use serde::{Deserialize, Serialize};
+use understudy_model::hash::mixed;
 
 use super::{Taste, gold_reward};
 use crate::reward::openness::declared;
@@ -69,16 +70,10 @@ pub fn worth_by_type(taste: &Taste, types: &Types, question: &Question, answer: 
     if types.are_on() { types.quality(types.of(question), gold) } else { gold }
 }
 
-/// A number in `[0, 1)` from an id: FNV-1a (Fowler, Noll, Vo; 64 bit) over a salt and the id, then the finaliser of
-/// SplitMix64. The salt keeps it independent of the split into training and held-out questions, which hashes the id too.
+/// A number in `[0, 1)` from a salt and an id. The salt keeps it independent of the split into training and held-out
+/// questions, which hashes the id too.
 fn unit(id: &str) -> f64 {
-    let hash = b"type/"
-        .iter()
-        .chain(id.as_bytes())
-        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
-    let hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((hash ^ (hash >> 31)) >> 11) as f64 * (-53f64).exp2()
+    (mixed("type/".bytes().chain(id.bytes())) >> 11) as f64 * (-53f64).exp2()
 }
 
 #[cfg(test)]

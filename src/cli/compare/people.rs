@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use understudy_actors::annotator::{Plan, Rater};
 use understudy_actors::daemon::DaemonParts;
 use understudy_actors::messages::AnsweredQuestion;
 use understudy_actors::source::{QuestionSource, SourceError};
+use understudy_checkpoints::checkpoint::sha256_hex;
 use understudy_learning::annotators::Population;
 use understudy_learning::gold::{QuestionType, Types, gold_reward};
 use understudy_learning::reward::openness::{CLOSED_TAG, OPEN_TAG};
@@ -113,7 +113,7 @@ pub(super) fn fingerprint(config: &Config) -> Result<Fingerprint, Failure> {
 
 /// In hexadecimal.
 pub(super) fn sha256(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256_hex(text.as_bytes())
 }
 
 /// Hides questions' types from the learners, or tells them, and lets the raters know them either way.

@@ -4,7 +4,7 @@
 
 use std::sync::LazyLock;
 
-use sha2::{Digest, Sha256};
+use understudy_checkpoints::checkpoint::sha256_hex;
 
 /// One file.
 pub(super) struct Asset {
@@ -83,7 +83,5 @@ fn media(name: &str) -> &'static str {
 }
 
 fn tag(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    let hex: String = digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
-    format!("\"{hex}\"")
+    format!("\"{}\"", &sha256_hex(bytes)[..24])
 }
