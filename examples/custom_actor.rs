@@ -42,7 +42,7 @@ impl Job for Critic {
                 let kind = FeedbackKind::Thumb { answer: answer.id, up: answer.text.len() < 8 };
                 // The id makes it idempotent: said again after a restart it is still one event.
                 let id = format!("critic-{}", answer.id);
-                let feedback = Feedback { id, annotator: "critic".to_owned(), at: 0, kind };
+                let feedback = Feedback { id, annotator: "critic".to_owned(), at: 0, kind, why: None };
                 let deadline = Instant::now() + Duration::from_secs(5);
                 match self.daemon.submit_feedback(feedback, deadline).await {
                     Ok(ack) => println!("answer {:>3} is rated; journal record {}", answer.id, ack.seq),

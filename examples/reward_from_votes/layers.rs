@@ -55,7 +55,7 @@ fn events(thread: &Thread, rule: PairRule) -> Vec<RewardExample> {
     };
     let example = |(number, kind)| {
         let seq = name(0) * 100 + number as u64;
-        let feedback = Feedback { id: format!("votes-{seq}"), annotator: "voters".to_owned(), at: 0, kind };
+        let feedback = Feedback { id: format!("votes-{seq}"), annotator: "voters".to_owned(), at: 0, kind, why: None };
         let answers = thread.answers.clone();
         RewardExample { seq, answers, feedback, closedness: thread.closedness, lines: Vec::new() }
     };

@@ -102,7 +102,7 @@ async fn a_question_carries_its_attribution_and_nothing_that_a_page_would_run() 
     let scores = vec![(11, 0.5, 0.25)];
     shared.observer.take(1, &LoopEvent::Scored { group: 10, mean_score: 0.5, scores, version: 2 });
     let kind = FeedbackKind::Thumb { answer: 11, up: true };
-    let feedback = Feedback { id: "f".into(), annotator: "ana".into(), at: 0, kind };
+    let feedback = Feedback { id: "f".into(), annotator: "ana".into(), at: 0, kind, why: None };
     shared.observer.take(2, &LoopEvent::Rated { seq: 9, feedback: feedback.clone() });
     shared_rated(&shared, &feedback).await;
     let question = &one(&shared, get("/v1/questions")).await.json()["items"][0];

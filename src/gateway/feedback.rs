@@ -19,7 +19,9 @@ use super::{ApiError, Shared, guard};
 use crate::clock;
 use crate::telemetry::metrics::RATINGS_REJECTED;
 
-/// Fields that each kind has beside `id`, `annotator`, `at` and `kind`.
+/// Fields that every kind has.
+const COMMON: [&str; 5] = ["id", "annotator", "at", "kind", "why"];
+/// Fields that each kind has beside those.
 const FIELDS: [(&str, &[&str]); 9] = [
     ("stars", &["answer", "stars"]),
     ("thumb", &["answer", "up"]),
@@ -133,10 +135,14 @@ fn parse(mut object: Map<String, Value>, key: Option<String>, now: i64, recent: 
         let remedy = "use stars, thumb, score, pair, ranking, edit, flag, steps or retract";
         return Err(wrong("kind", format!("'{kind}'"), remedy));
     };
-    let known = |name: &str| ["id", "annotator", "at", "kind"].contains(&name) || fields.contains(&name);
+    let known = |name: &str| COMMON.contains(&name) || fields.contains(&name);
     if let Some(unknown) = object.keys().find(|name| !known(name)) {
         let message = format!("'{unknown}' is no field of a {kind}; its fields are {}", fields.join(", "));
         return Err(ApiError::invalid(Some(unknown), message));
+    }
+    // A form that was left empty is no reason.
+    if object.get("why").and_then(Value::as_str).is_some_and(|why| why.trim().is_empty()) {
+        object.remove("why");
     }
     for name in ANSWERS {
         if let Some(value) = object.get_mut(name) {

@@ -185,6 +185,7 @@ pub(super) async fn retract(
         annotator,
         at: clock::now_ms(),
         kind: FeedbackKind::Retract { feedback },
+        why: None,
     };
     let taken = feedback::submit(&shared, event, false).await;
     if let Err(error) = &taken {

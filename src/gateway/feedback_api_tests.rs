@@ -119,6 +119,40 @@ async fn each_item_of_a_batch_has_its_own_outcome_and_may_take_back_one_before_i
 }
 
 #[actix_web::test]
+async fn why_is_taken_alone_and_in_batches_and_told_with_the_event_and_its_answer() {
+    let backend = Arc::new(Kept::new(0));
+    backend.written.answer(&rollout(7, 6));
+    let because = |id: &str, why: Value| {
+        let mut event = stars(id, "ana", 7);
+        event["why"] = why;
+        event
+    };
+    let batch = json!({"items": [because("b", json!("it is short")), because("c", json!("w".repeat(2049)))]});
+    let requests = vec![
+        post(FEEDBACK, because("a", json!("it is\nright"))),
+        post(FEEDBACK, because("a", json!("it is wrong"))),
+        post(BATCH, batch),
+        post(FEEDBACK, because("d", json!(" "))),
+        get("/v1/feedback"),
+        get("/v1/feedback/a"),
+        get("/v1/lineage/7"),
+    ];
+    let replies = ask(&backend, requests).await;
+    assert_eq!(replies.iter().map(|reply| reply.status).collect::<Vec<_>>(), [200, 409, 200, 200, 200, 200, 200]);
+    let outcomes = replies[2].json()["items"].clone();
+    assert_eq!((&outcomes[0]["seq"], &outcomes[1]["problem"]["field"]), (&json!(3), &json!("why")));
+    let whys = |events: &Value| -> Vec<Value> {
+        events.as_array().unwrap().iter().map(|event| event["feedback"]["why"].clone()).collect()
+    };
+    let [right, short] = [json!("it is\nright"), json!("it is short")];
+    assert_eq!(whys(&replies[4].json()["items"]), [Value::Null, short.clone(), right.clone()]);
+    assert_eq!(replies[5].json()["feedback"]["why"], right);
+    assert_eq!(whys(&replies[6].json()["feedback"]), [right, short, Value::Null]);
+    let left_out = replies[4].json()["items"][0]["feedback"].clone();
+    assert!(left_out.get("why").is_none(), "{left_out}");
+}
+
+#[actix_web::test]
 async fn a_batch_is_bounded_and_an_object_of_items() {
     let many: Vec<Value> = (0..257).map(|i| json!({"id": format!("m{i}"), "kind": "x"})).collect();
     let bodies =
@@ -184,6 +218,7 @@ async fn lineage_leads_from_the_answer_to_later_versions_and_to_what_was_said() 
         annotator: "ana".into(),
         at: 0,
         kind: FeedbackKind::Stars { answer, stars: 2 },
+        why: None,
     };
     let spans = vec![VersionSpan { start: 0, version: 1 }, VersionSpan { start: 1, version: 2 }];
     backend.written.published(2);

@@ -79,7 +79,7 @@ pub(super) async fn skip(
 /// The same rule for an annotator's name as a rating has.
 fn check(annotator: &str) -> Result<(), ApiError> {
     let kind = FeedbackKind::Retract { feedback: "x".to_owned() };
-    let probe = Feedback { id: "x".to_owned(), annotator: annotator.to_owned(), at: 0, kind };
+    let probe = Feedback { id: "x".to_owned(), annotator: annotator.to_owned(), at: 0, kind, why: None };
     Ok(probe.validate().map_err(Refusal::from)?)
 }
 

@@ -29,7 +29,10 @@ fn get(path: &str) -> Asked<'_> {
 
 fn rated(seq: u64) -> LoopEvent {
     let kind = FeedbackKind::Thumb { answer: 12, up: true };
-    LoopEvent::Rated { seq, feedback: Feedback { id: format!("f{seq}"), annotator: "ana".into(), at: 0, kind } }
+    LoopEvent::Rated {
+        seq,
+        feedback: Feedback { id: format!("f{seq}"), annotator: "ana".into(), at: 0, kind, why: None },
+    }
 }
 
 #[actix_web::test]

@@ -15,7 +15,7 @@ fn answered(version: u64, tokens: usize) -> LoopEvent {
 
 fn rated() -> LoopEvent {
     let kind = FeedbackKind::Thumb { answer: 1, up: true };
-    LoopEvent::Rated { seq: 1, feedback: Feedback { id: "f".into(), annotator: "ana".into(), at: 0, kind } }
+    LoopEvent::Rated { seq: 1, feedback: Feedback { id: "f".into(), annotator: "ana".into(), at: 0, kind, why: None } }
 }
 
 fn newest(board: &Board, name: &str) -> Option<(i64, u64, f64)> {

@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     fn said(id: &str, kind: FeedbackKind) -> Feedback {
-        Feedback { id: id.into(), annotator: "ana".into(), at: 0, kind }
+        Feedback { id: id.into(), annotator: "ana".into(), at: 0, kind, why: None }
     }
 
     fn pair(id: &str, better: AnswerId, worse: AnswerId) -> Feedback {

@@ -21,7 +21,7 @@ fn desk(rules: Rules, groups: u64, size: u64) -> Desk {
 }
 
 fn said(annotator: &str, kind: FeedbackKind) -> Feedback {
-    Feedback { id: "f".into(), annotator: annotator.into(), at: 0, kind }
+    Feedback { id: "f".into(), annotator: annotator.into(), at: 0, kind, why: None }
 }
 
 fn pair(annotator: &str, better: AnswerId, worse: AnswerId) -> Feedback {

@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn what_was_said_is_readable() {
-        let said = |kind| said(&Feedback { id: "f".into(), annotator: "ana".into(), at: 0, kind });
+        let said = |kind| said(&Feedback { id: "f".into(), annotator: "ana".into(), at: 0, kind, why: None });
         assert_eq!(said(FeedbackKind::Stars { answer: 3, stars: 4 }), "★★★★☆ for 3  (ana)");
         assert_eq!(said(FeedbackKind::Ranking { levels: vec![vec![1], vec![2, 3]] }), "1 > 2 = 3  (ana)");
     }

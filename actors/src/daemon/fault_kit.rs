@@ -123,7 +123,13 @@ pub(super) async fn ask_once(handle: &DaemonHandle, text: &str) -> Result<Vec<u6
 }
 
 pub(super) fn thumb(id: &str, answer: u64) -> Feedback {
-    Feedback { id: id.into(), annotator: "client".into(), at: 1, kind: FeedbackKind::Thumb { answer, up: true } }
+    Feedback {
+        id: id.into(),
+        annotator: "client".into(),
+        at: 1,
+        kind: FeedbackKind::Thumb { answer, up: true },
+        why: None,
+    }
 }
 
 /// Rates until it is acknowledged, as a client does, under the same id; says how often it was told of a loss.

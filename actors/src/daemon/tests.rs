@@ -66,7 +66,13 @@ pub(super) async fn answers(mut stream: ChatStream) -> Result<Vec<u64>, ChatErro
 }
 
 fn thumb(id: &str, answer: u64) -> Feedback {
-    Feedback { id: id.into(), annotator: "ana".into(), at: 1, kind: FeedbackKind::Thumb { answer, up: true } }
+    Feedback {
+        id: id.into(),
+        annotator: "ana".into(),
+        at: 1,
+        kind: FeedbackKind::Thumb { answer, up: true },
+        why: None,
+    }
 }
 
 /// Everything that was said, in journal order.
@@ -152,7 +158,7 @@ fn a_rating_is_durable_once_and_a_wrong_one_is_told_what_is_wrong() {
         assert_eq!(submit(pair).await, Err(FeedbackRefusal::DifferentQuestions(mine[0], other[0])));
         let retract = |id: &str, annotator: &str, feedback: &str| {
             let kind = FeedbackKind::Retract { feedback: feedback.into() };
-            Feedback { id: id.into(), annotator: annotator.into(), at: 2, kind }
+            Feedback { id: id.into(), annotator: annotator.into(), at: 2, kind, why: None }
         };
         assert_eq!(submit(retract("t4", "bob", "t1")).await, Err(FeedbackRefusal::NotYours("t1".into())));
         assert_eq!(submit(retract("t5", "ana", "t0")).await, Err(FeedbackRefusal::UnknownFeedback("t0".into())));

@@ -25,7 +25,7 @@ fn job(store: &Store, room: usize) -> FeedbackJob {
     let passed_on = PassedOn::after(0);
     for number in 0..WAITING {
         let kind = FeedbackKind::Thumb { answer: 1, up: true };
-        let feedback = Feedback { id: number.to_string(), annotator: "ana".into(), at: 1, kind };
+        let feedback = Feedback { id: number.to_string(), annotator: "ana".into(), at: 1, kind, why: None };
         passed_on.0.offered.fetch_add(1, Ordering::AcqRel);
         let told = passed_on.clone();
         log.append(&feedback, Box::new(move |outcome| told.answered(&outcome))).unwrap();

@@ -90,7 +90,7 @@ impl FeedbackLog for Journal {
 }
 
 pub(super) fn said(id: &str, kind: FeedbackKind) -> Feedback {
-    Feedback { id: id.into(), annotator: format!("a{}", id.trim_start_matches("not-").len()), at: 0, kind }
+    Feedback { id: id.into(), annotator: format!("a{}", id.trim_start_matches("not-").len()), at: 0, kind, why: None }
 }
 
 fn retract(id: &str) -> Feedback {

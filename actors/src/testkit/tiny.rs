@@ -128,7 +128,7 @@ impl Rater for Scripted {
         let id = format!("scripted-{}", answered.answers.first()?.group);
         let kind = FeedbackKind::Ranking { levels };
         // The same words at any time: given again after a restart it is the same event.
-        Some(Feedback { id, annotator: "scripted".to_owned(), at: 0, kind })
+        Some(Feedback { id, annotator: "scripted".to_owned(), at: 0, kind, why: None })
     }
 
     fn gold(&self, _: &Question, answer: &Rollout) -> Option<f64> {

@@ -65,7 +65,13 @@ pub fn scored_group(first: AnswerId, size: usize) -> ScoredGroup {
 
 /// Four stars.
 pub fn stars(id: &str, answer: AnswerId) -> Feedback {
-    Feedback { id: id.to_owned(), annotator: "ana".to_owned(), at: 0, kind: FeedbackKind::Stars { answer, stars: 4 } }
+    Feedback {
+        id: id.to_owned(),
+        annotator: "ana".to_owned(),
+        at: 0,
+        kind: FeedbackKind::Stars { answer, stars: 4 },
+        why: None,
+    }
 }
 
 /// The event `f<seq>` at journal sequence `seq`, on answer `seq`.

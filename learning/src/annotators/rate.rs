@@ -98,6 +98,7 @@ impl Annotator {
             annotator: self.id.clone(),
             at: now_ms,
             kind: said,
+            why: None,
         })
     }
 

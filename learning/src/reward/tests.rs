@@ -341,7 +341,7 @@ fn learning_lowers_the_loss_of_each_kind_and_kinds_that_say_nothing_are_left_out
     let mut stream = Stream::new(9, Purpose::Evaluation, 1);
     let answers: Vec<Rollout> = (0..4).map(|id| answer(id, &asked, &mut stream)).collect();
     let example = |kind: FeedbackKind| {
-        let feedback = Feedback { id: "f".into(), annotator: "a".into(), at: 0, kind };
+        let feedback = Feedback { id: "f".into(), annotator: "a".into(), at: 0, kind, why: None };
         RewardExample { seq: 1, answers: answers.clone(), feedback, closedness: 0.5, lines: vec![2] }
     };
     let kinds = [

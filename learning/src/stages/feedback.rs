@@ -10,6 +10,8 @@ const MAX_ID_BYTES: usize = 128;
 const MAX_RANKED: usize = 64;
 /// Longest edit or reason, in bytes.
 const MAX_TEXT_BYTES: usize = 32 * 1024;
+/// Longest reason in the annotator's own words, in bytes.
+const MAX_WHY_BYTES: usize = 2 * 1024;
 
 /// Most lines that one event marks.
 const MAX_MARKS: usize = 64;
@@ -26,6 +28,9 @@ pub struct Feedback {
     /// What was said.
     #[serde(flatten)]
     pub kind: FeedbackKind,
+    /// Why, in the annotator's own words; told to people, not learned from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// The kinds of feedback.
@@ -161,6 +166,9 @@ impl Feedback {
         check_id("id", &self.id)?;
         check_id("annotator", &self.annotator)?;
         let fail = |field, value: String, remedy| Err(FeedbackError { field, value, remedy });
+        if let Some(why) = self.why.as_ref().filter(|why| why.trim().is_empty() || why.len() > MAX_WHY_BYTES) {
+            return fail("why", format!("{} bytes long", why.len()), "give 1 to 2048 bytes of text, or leave it out");
+        }
         match &self.kind {
             FeedbackKind::Stars { stars, .. } if !(1..=5).contains(stars) => {
                 fail("stars", stars.to_string(), "give a whole number from 1 to 5")
@@ -226,7 +234,7 @@ mod tests {
     use super::*;
 
     fn check(kind: FeedbackKind, wrong_field: Option<&str>) {
-        let feedback = Feedback { id: "f1".into(), annotator: "ana".into(), at: 0, kind };
+        let feedback = Feedback { id: "f1".into(), annotator: "ana".into(), at: 0, kind, why: None };
         assert_eq!(feedback.validate().err().map(|e| e.field), wrong_field, "{feedback:?}");
     }
 
@@ -250,6 +258,21 @@ mod tests {
         check(FeedbackKind::Steps { answer: 1, marks: vec![None] }, Some("marks"));
         check(FeedbackKind::Steps { answer: 1, marks: vec![Some(true); 65] }, Some("marks"));
         check(FeedbackKind::Retract { feedback: "a\u{0}".into() }, Some("feedback"));
+    }
+
+    #[test]
+    fn a_reason_is_bounded_and_an_event_without_one_reads_and_writes_as_before() {
+        let before = r#"{"id":"f","annotator":"a","at":3,"kind":"thumb","answer":1,"up":true}"#;
+        let mut feedback: Feedback = serde_json::from_str(before).expect("valid");
+        assert_eq!(feedback.why, None);
+        assert_eq!(serde_json::to_string(&feedback).expect("plain"), before);
+        for (bytes, is_right) in [(0, false), (1, true), (2048, true), (2049, false)] {
+            feedback.why = Some("w".repeat(bytes));
+            assert_eq!(feedback.validate().err().map(|e| e.field), (!is_right).then_some("why"), "{bytes}");
+        }
+        feedback.why = Some("it is\ntrue".into());
+        let text = serde_json::to_string(&feedback).expect("plain");
+        assert_eq!(serde_json::from_str::<Feedback>(&text).expect("valid"), feedback);
     }
 
     #[test]

@@ -171,6 +171,7 @@ fn ranking(seq: u64, group: &[ScoredRollout]) -> RewardExample {
         annotator: "bench".into(),
         at: 0,
         kind: FeedbackKind::Ranking { levels },
+        why: None,
     };
     RewardExample {
         seq,

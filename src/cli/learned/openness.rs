@@ -175,7 +175,8 @@ mod tests {
         let told = Question { id: "s/2".into(), closedness: Some(0.9), ..rated.clone() };
         for seq in 0..12u64 {
             let kind = FeedbackKind::Stars { answer: seq % 4, stars: if seq % 4 < 2 { 5 } else { 1 } };
-            let feedback = Feedback { id: format!("f{seq}"), annotator: format!("a{}", seq / 4), at: 0, kind };
+            let feedback =
+                Feedback { id: format!("f{seq}"), annotator: format!("a{}", seq / 4), at: 0, kind, why: None };
             openness.observe(&rated, &[], seq, &feedback);
             let again = Feedback { id: format!("g{seq}"), ..feedback };
             openness.observe(&told, &[], seq, &again);

@@ -171,6 +171,7 @@ fn given() -> Named {
             "annotator": id(),
             "at": {"type": "integer", "format": "int64", "description": "Milliseconds since the Unix epoch."},
             "kind": {"const": kind},
+            "why": {"type": "string", "maxLength": 2048, "description": "In the annotator's own words, at most 2048 bytes."},
         });
         if let (Value::Object(all), Value::Object(own)) = (&mut properties, own) {
             all.extend(own);
@@ -221,7 +222,7 @@ fn told() -> Named {
     let next = or_null(integer());
     let feedback = object(
         &["id", "annotator", "at", "kind"],
-        json!({"id": text(), "annotator": text(), "at": {"type": "integer"}, "kind": text()}),
+        json!({"id": text(), "annotator": text(), "at": {"type": "integer"}, "kind": text(), "why": text()}),
     );
     let by = object(&["id", "seq", "heard"], json!({"id": text(), "seq": seq, "heard": truth()}));
     let event = object(

@@ -239,7 +239,7 @@ fn tiny(seed: u64) -> (RewardLearner, Vec<RewardExample>) {
             trunk: TrunkStates::Absent,
         };
         let kind = FeedbackKind::Thumb { answer: seq, up: seq.is_multiple_of(2) };
-        let feedback = Feedback { id: format!("f{seq}"), annotator: "a".into(), at: 0, kind };
+        let feedback = Feedback { id: format!("f{seq}"), annotator: "a".into(), at: 0, kind, why: None };
         RewardExample { seq, answers: vec![answer], feedback, closedness: 0.5, lines: Vec::new() }
     };
     let events = (0..24).map(&mut rated).collect();

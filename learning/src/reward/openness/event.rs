@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     fn of(kind: FeedbackKind) -> Option<Said> {
-        Said::of(&Feedback { id: "f".into(), annotator: "ana".into(), at: 0, kind })
+        Said::of(&Feedback { id: "f".into(), annotator: "ana".into(), at: 0, kind, why: None })
     }
 
     #[test]

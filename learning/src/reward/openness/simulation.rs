@@ -84,7 +84,7 @@ fn hear(openness: &mut Openness, simulated: &Simulated, seq: &mut u64) {
         for (answer, stars) in stars.iter().enumerate() {
             *seq += 1;
             let kind = FeedbackKind::Stars { answer: answer as u64, stars: *stars };
-            let feedback = Feedback { id: format!("f{seq}"), annotator: format!("a{rater}"), at: 0, kind };
+            let feedback = Feedback { id: format!("f{seq}"), annotator: format!("a{rater}"), at: 0, kind, why: None };
             openness.observe(&simulated.question, &simulated.features, *seq, &feedback);
         }
     }

@@ -21,7 +21,7 @@ fn question(id: &str) -> Question {
 }
 
 fn said(id: &str, annotator: &str, kind: FeedbackKind) -> Feedback {
-    Feedback { id: id.into(), annotator: annotator.into(), at: 0, kind }
+    Feedback { id: id.into(), annotator: annotator.into(), at: 0, kind, why: None }
 }
 
 fn stars(openness: &mut Openness, name: &str, seq: u64, answer: u64, stars: u8) {

@@ -50,7 +50,7 @@ mod tests {
     use crate::stages::Feedback;
 
     fn heard(kind: FeedbackKind) -> Heard {
-        let feedback = Feedback { id: "f".into(), annotator: "ana".into(), at: 0, kind };
+        let feedback = Feedback { id: "f".into(), annotator: "ana".into(), at: 0, kind, why: None };
         Heard::of(&RewardExample { seq: 7, answers: Vec::new(), feedback, closedness: 0.5, lines: Vec::new() })
     }
 

@@ -11,7 +11,7 @@ fn answers(count: u64) -> Vec<Rollout> {
 }
 
 fn example(answers: &[Rollout], kind: FeedbackKind, lines: Vec<usize>) -> RewardExample {
-    let feedback = Feedback { id: "f".into(), annotator: "ana".into(), at: 0, kind };
+    let feedback = Feedback { id: "f".into(), annotator: "ana".into(), at: 0, kind, why: None };
     RewardExample { seq: 5, answers: answers.to_vec(), feedback, closedness: 0.5, lines }
 }
 
@@ -117,6 +117,7 @@ fn where_only_the_ignored_speak_nothing_moves() {
             annotator: annotator.into(),
             at: 0,
             kind: FeedbackKind::Thumb { answer: seq % 4, up },
+            why: None,
         };
         RewardExample { seq, answers: all.clone(), feedback, closedness: 0.5, lines: Vec::new() }
     };
