@@ -66,6 +66,7 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
     rule((0.0..=1.0).contains(&tasks.gold_share), "tasks.gold_share", "give a number from 0 to 1")?;
     rule(positive(http.body_timeout_s), "http.body_timeout_s", "give seconds above 0")?;
     rule(positive(http.chat_timeout_s), "http.chat_timeout_s", "give seconds above 0")?;
+    rule(positive(http.write_timeout_s), "http.write_timeout_s", "give seconds above 0")?;
     rule(positive(http.feedback_timeout_s), "http.feedback_timeout_s", "give seconds above 0")?;
     rule(positive(http.keep_alive_s), "http.keep_alive_s", "give seconds above 0")?;
 

@@ -206,6 +206,8 @@ pub struct Http {
     pub chat_timeout_s: f64,
     /// Seconds for an acknowledgement.
     pub feedback_timeout_s: f64,
+    /// Seconds that what is sent may lie unread.
+    pub write_timeout_s: f64,
     /// Connections at once.
     pub max_connections: usize,
     /// Seconds between keep-alive comments.

@@ -2,11 +2,12 @@
 //!
 //! Invariant: such a connection is closed, within the server's own short patience. The server below drains a body in
 //! chunks that nobody holds any more for as long as it comes, so a client that drips one would keep its connection for
-//! ever; a body that is still held makes it close instead.
+//! ever; a body that is still held makes it close instead. The connection's seat is busy until both bodies are over.
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use actix_web::HttpMessage;
@@ -16,11 +17,15 @@ use actix_web::error::PayloadError;
 use actix_web::web::Bytes;
 use futures_util::Stream;
 
+use super::seats::{Busy, Seat};
+
 /// The body, for the handler and for whoever sends the answer.
 #[derive(Clone)]
 pub(super) struct Held {
     payload: Rc<RefCell<Payload>>,
     ended: Rc<Cell<bool>>,
+    /// None where there is no connection, as in tests.
+    busy: Option<Rc<Busy>>,
 }
 
 impl Held {
@@ -28,7 +33,9 @@ impl Held {
     pub(super) fn of(request: &mut ServiceRequest) -> Self {
         let payload = request.take_payload();
         let ended = matches!(payload, Payload::None);
-        let held = Self { payload: Rc::new(RefCell::new(payload)), ended: Rc::new(Cell::new(ended)) };
+        let seat = request.request().conn_data::<Arc<Seat>>();
+        let busy = seat.map(|seat| Rc::new(seat.serve(ended)));
+        let held = Self { payload: Rc::new(RefCell::new(payload)), ended: Rc::new(Cell::new(ended)), busy };
         if !ended {
             request.set_payload(Payload::Stream { payload: Box::pin(held.clone()) });
         }
@@ -37,7 +44,7 @@ impl Held {
 
     /// The answer's body, which holds what is left of the request's until it is sent.
     pub(super) fn kept_by(self, body: BoxBody) -> BoxBody {
-        match self.ended.get() {
+        match self.ended.get() && self.busy.is_none() {
             true => body,
             false => BoxBody::new(Holding { body, _held: self }),
         }
@@ -72,6 +79,9 @@ impl Stream for Held {
         let next = Pin::new(&mut *self.payload.borrow_mut()).poll_next(context);
         if matches!(next, Poll::Ready(None)) {
             self.ended.set(true);
+            if let Some(busy) = &self.busy {
+                busy.heard();
+            }
         }
         next
     }

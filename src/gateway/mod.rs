@@ -13,6 +13,9 @@ mod browse_tests;
 mod chat;
 mod choice;
 mod completions;
+mod connection;
+#[cfg(test)]
+mod crowd_tests;
 pub mod daemon;
 mod error;
 mod events;
@@ -32,6 +35,8 @@ mod openapi;
 mod page;
 mod problem;
 pub(crate) mod recent;
+mod seats;
+mod server;
 mod status;
 mod stream;
 mod tasks;
@@ -47,14 +52,10 @@ mod tests;
 #[cfg(test)]
 mod watch_tests;
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use actix_web::dev::Server;
-use actix_web::{App, HttpServer, middleware, web};
-use anyhow::Context;
+use actix_web::web;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::clock;
@@ -63,9 +64,7 @@ use crate::observer::Observer;
 use crate::tasks::desk::Rules;
 use backend::Backend;
 pub use error::ApiError;
-
-/// Seconds that requests in flight get to finish once the server stops.
-const SHUTDOWN_SECONDS: u64 = 10;
+pub use server::{listen, serve};
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -119,35 +118,6 @@ impl Shared {
 /// Why nobody could write to what `http` serves, if that is so; a daemon that nobody can use is not started.
 pub fn locked_for_all(http: &Http, dir: &Path, now_ms: i64) -> Option<String> {
     auth::Door::new(http, dir).locked_for_all(http, now_ms)
-}
-
-/// Takes the configured address, so that a port in use is found before anything else is started.
-pub fn listen(http: &Http) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(http.bind).with_context(|| {
-        format!("cannot listen on {} (http.bind); stop what uses it or set another address", http.bind)
-    })
-}
-
-/// Serves on `listener` until the returned server is stopped. Must be called within an actix system.
-pub fn serve(listener: TcpListener, shared: Shared) -> anyhow::Result<Server> {
-    let max_connections = shared.http.max_connections;
-    let head_timeout = Duration::from_secs_f64(shared.http.head_timeout_s);
-    let server = HttpServer::new(move || {
-        App::new()
-            .app_data(web::Data::new(shared.clone()))
-            .wrap(middleware::from_fn(guard::guard))
-            .configure(routes)
-            .default_service(web::to(observe::not_found))
-    });
-    Ok(server
-        .workers(1)
-        .max_connections(max_connections)
-        .client_request_timeout(head_timeout)
-        .shutdown_timeout(SHUTDOWN_SECONDS)
-        .disable_signals()
-        .listen(listener)
-        .context("cannot serve on the address")?
-        .run())
 }
 
 /// The routes; tests mount them without a socket.

@@ -1,6 +1,7 @@
 //! The HTTP face against a scripted backend: every shape of request, every refusal.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use actix_web::dev::{Service, ServiceResponse};
@@ -15,12 +16,15 @@ use super::backend::{Ack, Backend, ChatEvent, ChatEvents, ChatRequest, Refusal, 
 use super::{Shared, guard, routes};
 use crate::config::Layers;
 
-/// Answers every chat with "Hé is <n>." in three tokens, and keeps ratings in memory.
+/// Answers every chat with "Hé is <n>." in three tokens, and keeps ratings in memory. Asked for "endless" it says 4 KiB
+/// again and again, asked for "silent" nothing, until nobody listens.
 #[derive(Default)]
 pub(super) struct Scripted {
     pub(super) asked: Mutex<Vec<ChatRequest>>,
     pub(super) rated: Mutex<BTreeMap<String, Feedback>>,
     pub(super) kept: Mutex<BTreeMap<AnswerId, Arc<Rollout>>>,
+    /// Tokens that "endless" answers have sent, and how many such answers were given up by their readers.
+    pub(super) endless: Arc<(AtomicU64, AtomicU64)>,
 }
 
 impl Backend for Scripted {
@@ -30,6 +34,19 @@ impl Backend for Scripted {
             return Err(Refusal::Full("too many requests are waiting; try again in a moment".into()));
         }
         let (sender, receiver) = mpsc::channel(64);
+        if content == "endless" || content == "silent" {
+            let (sent, given_up) = (self.endless.clone(), self.endless.clone());
+            actix_rt::spawn(async move {
+                let token = || ChatEvent::Token { sample: 0, text: "x".repeat(4096), logprob: -0.5, version: 3 };
+                while content == "endless" && sender.send(token()).await.is_ok() {
+                    sent.0.fetch_add(1, Ordering::Relaxed);
+                }
+                sender.closed().await;
+                given_up.1.fetch_add(1, Ordering::Relaxed);
+            });
+            self.asked.lock().unwrap().push(request);
+            return Ok(receiver);
+        }
         for sample in 0..request.samples {
             let token = |text: &str, version| ChatEvent::Token { sample, text: text.into(), logprob: -0.5, version };
             let third = if content == "swap" { 4 } else { 3 };
