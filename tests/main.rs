@@ -7,6 +7,7 @@ mod lockstep;
 mod overload;
 mod program;
 mod reward_fixtures;
+mod serving;
 mod stack_exchange;
 mod tidy;
 mod watching;

@@ -265,6 +265,8 @@ pub enum LoopEvent {
         prequential_accuracy: Option<f64>,
         /// Recent log-loss of the same predictions.
         prequential_log_loss: Option<f64>,
+        /// Journal sequences of the ratings that no minibatch had held before.
+        learned: Vec<u64>,
         /// Events in its replay.
         replay: usize,
         /// Wall time of the unit.
@@ -294,6 +296,8 @@ pub enum LoopEvent {
     PolicyUpdate {
         /// The policy after it, as published.
         version: PolicyVersion,
+        /// The oldest reward model that scored any of its answers: what that one had learned is in the update.
+        scored_by: RewardVersion,
         /// Of the update.
         report: Box<PpoReport>,
         /// Wall time of all its units.

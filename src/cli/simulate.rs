@@ -154,7 +154,7 @@ async fn write_curve(
             Some(LoopEvent::Gold { gold: value, .. }) => gold.push(value),
             Some(LoopEvent::Rated { .. }) => ratings += 1,
             Some(LoopEvent::Answered { .. }) => answers += 1,
-            Some(LoopEvent::PolicyUpdate { version, report, seconds }) => {
+            Some(LoopEvent::PolicyUpdate { version, report, seconds, .. }) => {
                 // A version is more than an update where a policy was put back.
                 done = if before.is_some() { version } else { done + 1 };
                 let status = handle.status();

@@ -71,7 +71,7 @@ impl State {
                 self.said = Some(said(&feedback));
             }
             LoopEvent::Scored { mean_score, .. } => self.mean_score = Some(mean_score),
-            LoopEvent::PolicyUpdate { version, report, seconds } => {
+            LoopEvent::PolicyUpdate { version, report, seconds, .. } => {
                 self.updates += 1;
                 self.last_update = Some((version, report, seconds));
             }

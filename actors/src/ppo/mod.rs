@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use understudy_learning::ppo::{Outcome, PpoLearner, PpoReport, Progress, Rollback, Update};
-use understudy_learning::stages::{AnswerId, PolicyVersion};
+use understudy_learning::stages::{AnswerId, PolicyVersion, RewardVersion};
 use understudy_learning::{LearnerState, LearningError};
 
 use crate::cancel::Cancel;
@@ -111,6 +111,8 @@ pub struct PpoJob {
 struct Working {
     update: Update,
     tickets: Vec<Ticket>,
+    /// The oldest reward model that scored any of its answers.
+    scored_by: RewardVersion,
     began: Instant,
     /// Keep the groups in the actor's hand.
     _hands: Vec<Hold>,
@@ -214,9 +216,10 @@ impl PpoJob {
         for scored in &mut batch {
             self.versions.to_updates(&mut scored.rollout);
         }
+        let scored_by = batch.iter().map(|scored| scored.reward_version).min().unwrap_or(0);
         let began = Instant::now();
         let update = self.learner.begin_update(batch).map_err(|error| error.to_string())?;
-        Ok(Working { update, tickets, began, _hands: Vec::new() })
+        Ok(Working { update, tickets, scored_by, began, _hands: Vec::new() })
     }
 
     fn unit(&mut self, desk: &Desk<PpoState>, work: &mut Working) -> Result<Option<PpoReport>, LearningError> {
@@ -245,6 +248,7 @@ impl PpoJob {
             tracing::warn!(dropped_stale = report.dropped_stale, "an update found nothing to learn from");
             return Ok(()); // the tickets give their places back
         }
+        let scored_by = work.scored_by;
         work.tickets.into_iter().for_each(Ticket::spend);
         let mut shared = [report.mean_score, report.mean_reward, report.kl_per_sequence];
         self.group.all_mean(&mut shared).map_err(|error| error.to_string())?;
@@ -274,7 +278,7 @@ impl PpoJob {
         });
         let seconds = work.began.elapsed().as_secs_f64();
         record(&report, seconds);
-        self.events.publish(LoopEvent::PolicyUpdate { version, report: Box::new(report), seconds });
+        self.events.publish(LoopEvent::PolicyUpdate { version, scored_by, report: Box::new(report), seconds });
         let went_back = rollback.is_some();
         if let Some(rollback) = rollback {
             self.tell_of(rollback, version);

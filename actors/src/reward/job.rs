@@ -378,6 +378,7 @@ impl Hearing {
             report,
             prequential_accuracy: recent.accuracy,
             prequential_log_loss: recent.log_loss,
+            learned: fresh,
             replay: self.job.mind.replay_len(),
             seconds,
         });

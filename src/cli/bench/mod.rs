@@ -7,8 +7,9 @@ mod generate;
 mod learn;
 mod meter;
 mod reward_cost;
+mod serve;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::evaluate::held_out;
@@ -19,6 +20,7 @@ use crate::speaker::{Speaker, Which, parameter_count};
 /// Flags of `bench`.
 #[derive(Debug, Args)]
 #[command(
+    args_conflicts_with_subcommands = true,
     after_help = "Prints one JSON object: generation at each batch size, one PPO iteration, one reward update and one SFT step by
 phase; 'cpu' is processor time over all threads, so that rate_per_core_second compares machines. With --reward-events:
 seconds an event (heard and learned from) in each decade, and how the last compares with the first.
@@ -42,10 +44,23 @@ pub struct Flags {
     /// Instead of all that: what one rating costs the reward model, up to this many, on a tiny model
     #[arg(long, value_name = "N")]
     reward_events: Option<u64>,
+    /// What people see instead
+    #[command(subcommand)]
+    people: Option<People>,
+}
+
+/// What is measured with people in the loop.
+#[derive(Debug, Subcommand)]
+enum People {
+    /// A daemon under clients, learning and not, and how long it takes to learn from a rating
+    Serve(serve::Flags),
 }
 
 /// Runs `understudy bench`.
 pub(super) fn run(global: &Global, flags: Flags) -> Outcome {
+    if let Some(People::Serve(flags)) = &flags.people {
+        return serve::run(global, flags);
+    }
     let mut config = global.load()?.config;
     crate::telemetry::start_logs(&config.log);
     if flags.batch.contains(&0) || flags.tokens < 2 || flags.prompt < 2 {
