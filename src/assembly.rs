@@ -138,5 +138,7 @@ fn crowd(config: &Config) -> Result<Box<dyn Rater>, Failure> {
 /// How annotators are asked.
 pub fn task_rules(config: &Config) -> Rules {
     let pinned = config.reward.reliability.pinned.iter().cloned().collect();
-    Rules { seed: config.seed, groups: config.tasks.candidates, gold_share: config.tasks.gold_share, pinned }
+    let tasks = &config.tasks;
+    let lease_ms = (tasks.lease_s * 1000.0) as u64;
+    Rules { seed: config.seed, groups: tasks.candidates, gold_share: tasks.gold_share, pinned, lease_ms }
 }

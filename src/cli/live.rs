@@ -100,6 +100,7 @@ where
             let shared = Shared::new(backend, config.http.clone(), config.generation.clone(), metrics);
             let mut shared = shared.with_tokens_of(&config.data.dir);
             shared.observer = Observer::new(begun, assembly::task_rules(&config));
+            shared.observer.keep_skips(&config.data.dir);
             actix_rt::spawn(shared.observer.clone().watch(handle.clone()));
             Some(gateway::serve(listener, shared)?)
         }

@@ -63,6 +63,7 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
     rule(http.max_event_streams >= 1, "http.max_event_streams", "allow at least 1 stream")?;
     let tasks = &config.tasks;
     rule((1..=4096).contains(&tasks.candidates), "tasks.candidates", "keep 1 to 4096 questions")?;
+    rule((0.0..=86_400.0).contains(&tasks.lease_s), "tasks.lease_s", "give 0 (no lease) to 86400 seconds")?;
     rule((0.0..=1.0).contains(&tasks.gold_share), "tasks.gold_share", "give a number from 0 to 1")?;
     rule(positive(http.body_timeout_s), "http.body_timeout_s", "give seconds above 0")?;
     rule(positive(http.chat_timeout_s), "http.chat_timeout_s", "give seconds above 0")?;

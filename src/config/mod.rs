@@ -224,6 +224,8 @@ pub struct Tasks {
     pub candidates: usize,
     /// Share of tasks whose answer is known.
     pub gold_share: f64,
+    /// Seconds for which a task is given to one annotator only; 0 is none.
+    pub lease_s: f64,
 }
 
 /// `[checkpoint]`

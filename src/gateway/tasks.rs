@@ -1,7 +1,7 @@
 //! `GET /v1/tasks/next` and `POST /v1/tasks/{task}/skip`: what an annotator should rate next.
 //!
 //! Invariant: whoever rates sees neither versions nor scores, answers stand in random order, and nothing tells a task
-//! whose answer is known from any other. Giving a task changes nothing: a reload shows the same.
+//! whose answer is known from any other. A reload shows the same task. A skip is answered with 200 after it is on disk.
 
 use std::sync::Arc;
 
@@ -67,7 +67,8 @@ pub(super) async fn skip(
     let Skip { annotator } =
         read.map_err(|error| ApiError::invalid(None, format!("the body must be {{\"annotator\": …}}: {error}")))?;
     check(&annotator)?;
-    let known = path.parse::<TaskName>().is_ok_and(|task| shared.observer.skip(&annotator, &task));
+    let (observer, task) = (shared.observer.clone(), path.parse::<TaskName>());
+    let known = blocking(move || Ok(task.is_ok_and(|task| observer.skip(&annotator, &task)))).await?;
     if !known {
         let message = format!("task '{path}' is unknown here or no longer open; ask for the next one");
         return Err(ApiError::new(StatusCode::NOT_FOUND, "unknown_task", None, message));

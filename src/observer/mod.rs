@@ -11,16 +11,19 @@ pub mod series;
 pub mod told;
 mod watch;
 
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use metrics::gauge;
 use tokio::sync::broadcast;
+use tokio::time::Instant;
 use understudy_actors::messages::LoopEvent;
 use understudy_actors::reward::RewardView;
 use understudy_learning::stages::{AnswerId, Feedback};
 
-use crate::tasks::desk::{Desk, Rules};
+use crate::tasks::desk::{self, Desk, Rules, Skipped};
+use crate::tasks::skips::{Skip, Skips};
 use crate::tasks::task::{Task, TaskKind, TaskName};
 use crate::telemetry::metrics::EVENT_READERS;
 use board::{Board, History};
@@ -37,8 +40,19 @@ pub struct Observer(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     started_ms: i64,
+    /// The start on a clock that does not go back.
+    began: Instant,
     state: Mutex<State>,
+    /// Of its own: nobody waits for the disk to see an event.
+    skips: Mutex<KeptSkips>,
     readers: AtomicUsize,
+}
+
+/// Where skips are kept, and those from before the start until they are taken up.
+#[derive(Debug, Default)]
+struct KeptSkips {
+    file: Option<Skips>,
+    before: Vec<Skip>,
 }
 
 #[derive(Debug)]
@@ -98,7 +112,22 @@ impl Observer {
         let first = u64::try_from(started_ms).unwrap_or(0).max(1);
         let (board, opinions, ring) = (Board::new(started_ms), Opinions::default(), Ring::new(first));
         let state = State { board, opinions, desk: Desk::new(rules), ring, sender: Some(sender) };
-        Self(Arc::new(Inner { started_ms, state: Mutex::new(state), readers: AtomicUsize::new(0) }))
+        Self(Arc::new(Inner {
+            started_ms,
+            began: Instant::now(),
+            state: Mutex::new(state),
+            skips: Mutex::default(),
+            readers: AtomicUsize::new(0),
+        }))
+    }
+
+    /// Keeps skips in the data directory `dir`, and has those from before the start for [`Self::recall_skips`]. Without
+    /// it, or where the file cannot be read, they last until the end only.
+    pub fn keep_skips(&self, dir: &Path) {
+        match Skips::open(dir) {
+            Ok((file, before)) => *self.skips() = KeptSkips { file: Some(file), before },
+            Err(error) => tracing::warn!(%error, "skips.jsonl cannot be used: what is skipped is kept in memory only"),
+        }
     }
 
     /// When the daemon started, in milliseconds since the Unix epoch.
@@ -141,12 +170,30 @@ impl Observer {
 
     /// What to ask this annotator next; see [`Desk::next`].
     pub fn next_task(&self, annotator: &str, wanted: Option<TaskKind>) -> Option<Task> {
-        self.state().desk.next(annotator, wanted)
+        let now_ms = u64::try_from(self.0.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.state().desk.next(annotator, wanted, now_ms)
     }
 
-    /// Somebody does not want a task; `false` where it is none.
+    /// Somebody does not want a task; `false` where it is none. On disk when it returns, unless the disk refuses: then it
+    /// lasts until the end only. May wait for the disk.
     pub fn skip(&self, annotator: &str, task: &TaskName) -> bool {
-        self.state().desk.skip(annotator, task)
+        let skipped = self.state().desk.skip(annotator, task);
+        if skipped == Skipped::New
+            && let Some(file) = &mut self.skips().file
+            && let Err(error) = file.add(&Skip { by: desk::print(annotator), task: task.clone() })
+        {
+            tracing::warn!(%error, "a skip could not be written down: it lasts until the end only");
+        }
+        skipped != Skipped::Unknown
+    }
+
+    /// Takes up the skips from before the start; after the answers and ratings.
+    pub fn recall_skips(&self) {
+        let before = std::mem::take(&mut self.skips().before);
+        let mut state = self.state();
+        before.iter().for_each(|skip| {
+            state.desk.skip_by(skip.by, &skip.task);
+        });
     }
 
     /// An answer is no longer kept.
@@ -195,6 +242,10 @@ impl Observer {
     /// Ends all readers once they have read what was told.
     pub fn end(&self) {
         self.state().sender = None;
+    }
+
+    fn skips(&self) -> MutexGuard<'_, KeptSkips> {
+        self.0.skips.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

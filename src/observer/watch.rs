@@ -45,7 +45,7 @@ impl Observer {
         }
     }
 
-    /// Takes up the newest answers, and then the newest of what was said of answers.
+    /// Takes up the newest answers, then the newest of what was said of answers, and then what was skipped.
     fn read_back(&self, past: &Past) {
         match past.answers(u64::MAX, MOST_ANSWERS) {
             Ok(answers) => answers.iter().for_each(|(_, answer)| self.recall_answer(answer.group, answer.id)),
@@ -66,5 +66,6 @@ impl Observer {
             }
         }
         found.iter().rev().for_each(|said| self.recall(said.seq, &said.feedback));
+        self.recall_skips();
     }
 }

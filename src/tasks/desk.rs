@@ -1,7 +1,8 @@
 //! The desk: candidates, gold, and who is asked what next.
 //!
 //! Invariant: at most `groups` candidates and [`MOST_GOLD`] gold items, the oldest leave first. Unrated candidates come
-//! before rated ones, and of these the one whose rating is worth most. Gold looks like any other task.
+//! before rated ones, and of these the one whose rating is worth most; what somebody else is at work on comes last. Gold
+//! looks like any other task. A rating that is taken back leaves nothing behind.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -10,6 +11,8 @@ use understudy_learning::rng::{Purpose, Stream};
 use understudy_learning::stages::{AnswerId, Feedback, FeedbackKind};
 
 use super::group::{Group, MOST_SEEN};
+use super::lease::Leases;
+use super::said::Said;
 use super::task::{Task, TaskKind, TaskName};
 
 /// Most gold items.
@@ -28,6 +31,19 @@ pub struct Rules {
     pub gold_share: f64,
     /// Annotators whose ratings are the known answers.
     pub pinned: BTreeSet<String>,
+    /// Milliseconds for which a task that was given to one annotator is given to nobody else; 0 is none.
+    pub lease_ms: u64,
+}
+
+/// What became of a skip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Skipped {
+    /// No such answers are candidates or gold.
+    Unknown,
+    /// It was known.
+    Again,
+    /// It is known now.
+    New,
 }
 
 /// A task that a pinned annotator answered.
@@ -44,19 +60,23 @@ pub struct Desk {
     /// By the id of the first answer; a group's answers have consecutive ids.
     groups: BTreeMap<AnswerId, Group>,
     gold: VecDeque<Gold>,
+    leases: Leases,
+    said: Said,
 }
 
 impl Desk {
     /// A desk without candidates.
     pub fn new(rules: Rules) -> Self {
-        Self { rules, groups: BTreeMap::new(), gold: VecDeque::new() }
+        Self { rules, groups: BTreeMap::new(), gold: VecDeque::new(), leases: Leases::default(), said: Said::default() }
     }
 
     /// Takes up an answer of `group`.
     pub fn answer(&mut self, group: AnswerId, answer: AnswerId) {
         self.groups.entry(group).or_default().answer(answer);
-        while self.groups.len() > self.rules.groups {
-            self.groups.pop_first();
+        while self.groups.len() > self.rules.groups
+            && let Some((oldest, _)) = self.groups.pop_first()
+        {
+            self.leases.forget(oldest);
         }
     }
 
@@ -69,9 +89,18 @@ impl Desk {
         }
     }
 
-    /// Takes up a rating; see `Group::hear` for what comes back. What a pinned annotator said becomes gold.
+    /// Takes up a rating; see `Group::hear` for what comes back. What a pinned annotator said becomes gold. One that
+    /// takes an earlier one back counts that out, as far as it is remembered.
     pub fn hear(&mut self, feedback: &Feedback) -> Option<f64> {
-        let (annotator, answers) = (print(&feedback.annotator), feedback.answers());
+        let who = print(&feedback.annotator);
+        if let FeedbackKind::Retract { feedback: earlier } = &feedback.kind {
+            if let Some(earlier) = self.said.take_back(print(earlier), who) {
+                self.take_back(who, &feedback.annotator, &earlier);
+            }
+            return None;
+        }
+        self.said.hear(print(&feedback.id), who, feedback);
+        let answers = feedback.answers();
         let pinned = self.rules.pinned.contains(&feedback.annotator);
         if let Some(name) = task_of(feedback).filter(|_| pinned) {
             self.gold.retain(|gold| gold.name != name);
@@ -80,14 +109,49 @@ impl Desk {
                 self.gold.pop_front();
             }
         }
-        self.see(annotator, &answers);
-        let first = *answers.first()?;
-        self.group_of(first)?.hear(feedback)
+        self.see_gold(who, &answers);
+        let mut agreement = None;
+        for id in self.groups_of(&answers) {
+            self.leases.release(id, who);
+            let heard = self.groups.get_mut(&id).and_then(|group| group.hear(who, feedback));
+            agreement = agreement.or(heard);
+        }
+        agreement
     }
 
-    /// Remembers that somebody does not want this task; `false` where no such answers are candidates or gold.
-    pub fn skip(&mut self, annotator: &str, task: &TaskName) -> bool {
-        self.see(print(annotator), &task.answers)
+    fn take_back(&mut self, who: u64, annotator: &str, earlier: &Feedback) {
+        let name = task_of(earlier);
+        if self.rules.pinned.contains(annotator) {
+            self.gold.retain(|gold| Some(&gold.name) != name.as_ref());
+        }
+        self.gold.iter_mut().filter(|gold| Some(&gold.name) == name.as_ref()).for_each(|gold| {
+            gold.seen.remove(&who);
+        });
+        for id in self.groups_of(&earlier.answers()) {
+            if let Some(group) = self.groups.get_mut(&id) {
+                group.take_back(who, earlier);
+            }
+        }
+    }
+
+    /// Remembers that somebody does not want this task.
+    pub fn skip(&mut self, annotator: &str, task: &TaskName) -> Skipped {
+        self.skip_by(print(annotator), task)
+    }
+
+    /// The same with the annotator's [`print`].
+    pub fn skip_by(&mut self, who: u64, task: &TaskName) -> Skipped {
+        let (mut known, mut new) = self.see_gold(who, &task.answers);
+        for id in self.groups_of(&task.answers) {
+            self.leases.release(id, who);
+            known = true;
+            new |= self.groups.get_mut(&id).is_some_and(|group| group.skip(who));
+        }
+        match (known, new) {
+            (false, _) => Skipped::Unknown,
+            (true, false) => Skipped::Again,
+            (true, true) => Skipped::New,
+        }
     }
 
     /// Forgets an answer that is no longer kept.
@@ -98,28 +162,44 @@ impl Desk {
         }
     }
 
-    /// What to ask this annotator next, of the wanted kind or of any; `None` when nothing is left. Asking changes
-    /// nothing: until it is rated or skipped, the same task comes again unless a better one has come up.
-    pub fn next(&self, annotator: &str, wanted: Option<TaskKind>) -> Option<Task> {
+    /// What to ask this annotator next at `now_ms` of any clock that does not go back, of the wanted kind or of any;
+    /// `None` when nothing is left. Until it is rated, skipped or the lease runs out, the same task comes again.
+    pub fn next(&mut self, annotator: &str, wanted: Option<TaskKind>, now_ms: u64) -> Option<Task> {
         let who = print(annotator);
+        self.leases.expire(now_ms);
         let least = wanted.map_or(1, TaskKind::least);
         let fits = |group: &Group| group.answers().len() >= least && !group.was_seen(who);
         let open: Vec<(AnswerId, &Group)> =
             self.groups.iter().filter(|(_, group)| fits(group)).map(|(id, group)| (*id, group)).collect();
         let waiting = open.len();
-        let worth = |(id, group): (AnswerId, &Group)| (!group.is_rated(), group.worth(), id);
-        let best = open.into_iter().map(|candidate| (worth(candidate), candidate)).max_by(|a, b| {
-            let ((unrated, worth, id), (other_unrated, other_worth, other_id)) = (a.0, b.0);
-            unrated.cmp(&other_unrated).then(worth.total_cmp(&other_worth)).then(id.cmp(&other_id))
+        let held = self.leases.of(who).filter(|(id, name)| {
+            let whole = |group: &&Group| name.answers.iter().all(|answer| group.has(*answer));
+            wanted.is_none_or(|kind| kind == name.kind) && self.groups.get(id).filter(whole).is_some_and(fits)
         });
-        let (_, (id, group)) = best?;
-        let (kind, answers) = match self.gold_for(annotator, wanted) {
-            Some(gold) => (gold.kind, gold.answers.clone()),
-            None => self.ask_of(id, group, who, wanted)?,
+        let (id, own) = match held {
+            Some(held) => held,
+            None => {
+                let rank = |(id, group): (AnswerId, &Group)| (!self.leases.taken(id, who), !group.is_rated(), id);
+                let ranked = open.into_iter().map(|candidate| (rank(candidate), candidate.1.worth(), candidate));
+                let (_, _, (id, group)) = ranked.max_by(|a, b| {
+                    let ((free, unrated, id), (other_free, other_unrated, other_id)) = (a.0, b.0);
+                    let first = (free, unrated).cmp(&(other_free, other_unrated));
+                    first.then(a.1.total_cmp(&b.1)).then(id.cmp(&other_id))
+                })?;
+                let (kind, answers) = self.ask_of(id, group, who, wanted)?;
+                (id, TaskName { kind, answers })
+            }
         };
-        let name = TaskName { kind, answers };
+        let name = match self.gold_for(annotator, wanted) {
+            Some(gold) => gold.clone(),
+            None => {
+                self.leases.give(id, who, &own, now_ms.saturating_add(self.rules.lease_ms));
+                own
+            }
+        };
         let order = self.stream(&format!("{who}/{name}")).permutation(name.answers.len());
-        Some(Task { kind, answers: order.into_iter().map(|place| name.answers[place]).collect(), waiting })
+        let answers = order.into_iter().map(|place| name.answers[place]).collect();
+        Some(Task { kind: name.kind, answers, waiting })
     }
 
     /// How a candidate is asked: the kind and the answers in the order of their ids.
@@ -170,21 +250,23 @@ impl Desk {
         (!open.is_empty()).then(|| &open[stream.below(open.len())].name)
     }
 
-    fn see(&mut self, annotator: u64, answers: &[AnswerId]) -> bool {
-        let mut known = false;
-        for answer in answers {
-            if let Some(group) = self.group_of(*answer) {
-                group.see(annotator);
-                known = true;
-            }
-        }
+    /// Somebody is done with these answers; whether any gold is of them, and whether that was new of any.
+    fn see_gold(&mut self, who: u64, answers: &[AnswerId]) -> (bool, bool) {
+        let (mut known, mut new) = (false, false);
         for gold in self.gold.iter_mut().filter(|gold| gold.name.answers.iter().any(|one| answers.contains(one))) {
-            if gold.seen.len() < MOST_SEEN {
-                gold.seen.insert(annotator);
-            }
             known = true;
+            new |= gold.seen.len() < MOST_SEEN && gold.seen.insert(who);
         }
-        known
+        (known, new)
+    }
+
+    /// The candidates that these answers are of, each once.
+    fn groups_of(&self, answers: &[AnswerId]) -> BTreeSet<AnswerId> {
+        let of = |answer: &AnswerId| {
+            let (id, group) = self.groups.range(..=*answer).next_back()?;
+            group.has(*answer).then_some(*id)
+        };
+        answers.iter().filter_map(of).collect()
     }
 
     fn group_of(&mut self, answer: AnswerId) -> Option<&mut Group> {
@@ -194,6 +276,21 @@ impl Desk {
 
     fn stream(&self, index: &str) -> Stream {
         Stream::new(self.rules.seed, Purpose::Asking, print(index))
+    }
+}
+
+#[cfg(test)]
+impl Desk {
+    pub(super) fn leases(&self) -> &Leases {
+        &self.leases
+    }
+
+    pub(super) fn said(&self) -> &Said {
+        &self.said
+    }
+
+    pub(super) fn group(&self, id: AnswerId) -> &Group {
+        &self.groups[&id]
     }
 }
 
@@ -212,7 +309,7 @@ fn task_of(feedback: &Feedback) -> Option<TaskName> {
 }
 
 /// The first 8 bytes of the SHA-256: the same everywhere and always, and nobody can choose a name that meets another's.
-fn print(text: &str) -> u64 {
+pub fn print(text: &str) -> u64 {
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&Sha256::digest(text)[..8]);
     u64::from_le_bytes(bytes)

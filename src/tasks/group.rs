@@ -35,7 +35,9 @@ pub struct Group {
     answers: BTreeSet<AnswerId>,
     /// Score and its standard error.
     scores: BTreeMap<AnswerId, (f64, f64)>,
-    seen: BTreeSet<u64>,
+    /// How many ratings each annotator gave that were not taken back.
+    raters: BTreeMap<u64, u32>,
+    skippers: BTreeSet<u64>,
     ratings: u32,
     /// Of answers in the order of their ids.
     orders: BTreeMap<(AnswerId, AnswerId), Orders>,
@@ -73,16 +75,18 @@ impl Group {
         self.scores.remove(&answer);
     }
 
-    /// Remembers that an annotator, by hash, rated or skipped it.
-    pub(super) fn see(&mut self, annotator: u64) {
-        if self.seen.len() < MOST_SEEN {
-            self.seen.insert(annotator);
-        }
+    /// Remembers that an annotator, by hash, does not want it; `false` where that is known, or not remembered.
+    pub(super) fn skip(&mut self, annotator: u64) -> bool {
+        self.has_room() && self.skippers.insert(annotator)
     }
 
-    /// Whether that annotator did.
+    /// Whether that annotator rated or skipped it.
     pub(super) fn was_seen(&self, annotator: u64) -> bool {
-        self.seen.contains(&annotator)
+        self.raters.contains_key(&annotator) || self.skippers.contains(&annotator)
+    }
+
+    fn has_room(&self) -> bool {
+        self.raters.len() + self.skippers.len() < MOST_SEEN
     }
 
     /// Whether somebody rated it.
@@ -90,10 +94,13 @@ impl Group {
         self.ratings > 0
     }
 
-    /// Takes up a rating; the share of those who said something on the same two answers, or graded the same answer,
-    /// and agree with it: `None` where nobody did.
-    pub(super) fn hear(&mut self, feedback: &Feedback) -> Option<f64> {
+    /// Takes up a rating of an annotator, by hash; the share of those who said something on the same two answers, or
+    /// graded the same answer, and agree with it: `None` where nobody did.
+    pub(super) fn hear(&mut self, annotator: u64, feedback: &Feedback) -> Option<f64> {
         self.ratings = self.ratings.saturating_add(1);
+        if self.has_room() || self.raters.contains_key(&annotator) {
+            *self.raters.entry(annotator).or_default() += 1;
+        }
         let (mut agree, mut all) = (0.0, 0.0);
         let known = orders(feedback).into_iter().filter(|(a, b)| self.answers.contains(a) && self.answers.contains(b));
         for (better, worse) in known.collect::<Vec<_>>() {
@@ -115,6 +122,32 @@ impl Group {
             (grades.sum, grades.squares) = (grades.sum + grade, grades.squares + grade * grade);
         }
         (all > 0.0).then(|| agree / all)
+    }
+
+    /// Counts a rating that [`Self::hear`] took up out again; its annotator may be asked once more when it was their
+    /// last.
+    pub(super) fn take_back(&mut self, annotator: u64, feedback: &Feedback) {
+        self.ratings = self.ratings.saturating_sub(1);
+        if let Some(count) = self.raters.get_mut(&annotator) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.raters.remove(&annotator);
+            }
+        }
+        for (better, worse) in orders(feedback) {
+            if let Some(orders) = self.orders.get_mut(&(better.min(worse), better.max(worse))) {
+                let count = if better < worse { &mut orders.as_said } else { &mut orders.opposite };
+                *count = count.saturating_sub(1);
+            }
+        }
+        let Some((answer, grade)) = grade(feedback) else { return };
+        if let Some(grades) = self.grades.get_mut(&answer) {
+            *grades = match grades.count {
+                // Nothing is left of rounding.
+                0 | 1 => Grades::default(),
+                count => Grades { count: count - 1, sum: grades.sum - grade, squares: grades.squares - grade * grade },
+            };
+        }
     }
 
     /// How unsure the reward model is of the order of two answers, in `[0, 1]`: 1 where they cannot be told apart,
