@@ -16,6 +16,7 @@ pub mod markdown;
 pub mod observer;
 pub mod plot;
 pub mod resources;
+pub mod service;
 pub mod sources;
 pub mod speaker;
 pub mod tasks;

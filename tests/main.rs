@@ -4,6 +4,7 @@ mod browser;
 mod crash;
 mod learning;
 mod lockstep;
+mod operations;
 mod overload;
 mod program;
 mod reward_fixtures;

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -93,6 +93,8 @@ pub(crate) fn tiny(folder: &Path) -> String {
 pub(crate) struct Daemon {
     pub(crate) child: Child,
     pub(crate) address: String,
+    /// Its log so far, a line each.
+    pub(crate) log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Daemon {
@@ -102,6 +104,11 @@ impl Daemon {
 
     /// The same with settings of the test's own.
     pub(crate) fn start_with(folder: &Path, model: &str, more: &[&str]) -> Self {
+        Self::spawn(Self::command(folder, model, more))
+    }
+
+    /// The command that starts it.
+    pub(crate) fn command(folder: &Path, model: &str, more: &[&str]) -> Command {
         let data = folder.join("data");
         let settings = [
             "model.trainable_layers=1",
@@ -122,7 +129,14 @@ impl Daemon {
         settings.iter().chain(more).for_each(|setting| {
             command.args(["--set", setting]);
         });
+        command
+    }
+
+    /// Runs a command that serves.
+    pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary runs");
+        let lines: Arc<Mutex<Vec<String>>> = Arc::default();
+        let kept = lines.clone();
         let log = BufReader::new(child.stderr.take().expect("piped"));
         let (told, ready) = mpsc::sync_channel(1);
         // Reads to the end, so that the daemon never waits for a full pipe.
@@ -133,20 +147,26 @@ impl Daemon {
                 if let Some(address) = json["address"].as_str().filter(|_| json["message"] == "ready") {
                     let _ = told.try_send(Ok(address.to_owned()));
                 }
+                kept.lock().expect("nobody panics with it").push(line.clone());
                 last = line;
             }
             let _ = told.try_send(Err(last));
         });
         let address = ready.recv_timeout(PATIENCE).expect("ready in time").expect("the daemon starts");
-        Self { child, address }
+        Self { child, address, log: lines }
     }
 
     pub(crate) fn call(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        self.call_with(method, path, "", body)
+    }
+
+    /// The same with more lines in its head, each with its line end.
+    pub(crate) fn call_with(&self, method: &str, path: &str, more: &str, body: &Value) -> (u16, Value) {
         let mut stream = TcpStream::connect(&self.address).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{more}Content-Length: {}\r\n\r\n",
             body.len()
         );
         stream.write_all((head + &body).as_bytes()).expect("it reads");
@@ -175,10 +195,40 @@ impl Daemon {
         reply
     }
 
-    fn wait_for(&self, metric: &str) {
+    pub(crate) fn wait_for(&self, metric: &str) {
+        let is_there = || self.get("/metrics").as_str().is_some_and(|text| text.lines().any(|l| l.starts_with(metric)));
+        self.wait_until(metric, is_there);
+    }
+
+    /// Waits for a line of its log that holds `text`, after the first `from` lines; tells the line.
+    pub(crate) fn wait_for_line(&self, from: usize, text: &str) -> String {
+        let found = || {
+            let lines = self.log.lock().expect("nobody panics with it");
+            lines.iter().skip(from).find(|line| line.contains(text)).cloned()
+        };
+        self.wait_until(text, || found().is_some());
+        found().expect("lines stay")
+    }
+
+    /// Lines of its log so far.
+    pub(crate) fn lines(&self) -> usize {
+        self.log.lock().expect("nobody panics with it").len()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let told = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().expect("kill runs");
+        assert!(told.success(), "{name}");
+    }
+
+    fn wait_until(&self, what: &str, done: impl Fn() -> bool) {
         let end = Instant::now() + PATIENCE;
-        while !self.get("/metrics").as_str().is_some_and(|text| text.lines().any(|line| line.starts_with(metric))) {
-            assert!(Instant::now() < end, "no {metric} yet: {}", self.get("/metrics"));
+        while !done() {
+            assert!(
+                Instant::now() < end,
+                "no {what} yet: {:?}",
+                self.log.lock().expect("nobody panics with it").last()
+            );
             #[expect(
                 clippy::disallowed_methods,
                 reason = "another process is waited for; there is no clock to simulate"

@@ -179,6 +179,33 @@ fn every_metric_that_is_emitted_is_documented_and_every_documented_one_exists() 
 }
 
 #[test]
+fn alerts_and_the_dashboard_ask_for_metrics_that_there_are() {
+    use understudy::telemetry::metrics::{CATALOGUE, Kind};
+    let mut offenders = Vec::new();
+    for file in ["deploy/alerts.yml", "deploy/grafana.json"] {
+        let text = std::fs::read_to_string(root().join(file)).expect(file);
+        let named = metric_names(&text);
+        assert!(named.len() >= 8, "{file} asks for {named:?}");
+        let exists = |name: &String| {
+            CATALOGUE.iter().any(|metric| match (metric.kind, name.strip_prefix(metric.name)) {
+                (Kind::Histogram, Some(part)) => ["_bucket", "_sum", "_count"].contains(&part),
+                (_, part) => part == Some(""),
+            })
+        };
+        offenders.extend(named.into_iter().filter(|name| !exists(name)).map(|name| format!("{file}: {name}")));
+    }
+    let dashboard = std::fs::read_to_string(root().join("deploy/grafana.json")).expect("deploy/grafana.json");
+    let dashboard: serde_json::Value = serde_json::from_str(&dashboard).expect("the dashboard is JSON");
+    for panel in dashboard["panels"].as_array().expect("panels") {
+        let asks = panel["targets"].as_array().is_some_and(|asked| asked.iter().all(|one| one["expr"].is_string()));
+        if !asks || panel["description"].as_str().is_none_or(str::is_empty) {
+            offenders.push(format!("deploy/grafana.json: the panel {} asks or explains nothing", panel["title"]));
+        }
+    }
+    check("what watches the program asks for what docs/METRICS.md has", offenders);
+}
+
+#[test]
 fn every_config_key_has_its_reason_in_default_toml() {
     let text = understudy::config::DEFAULT_TOML;
     let schema = understudy::config::Schema::built_in();

@@ -58,6 +58,7 @@ pub(super) fn run(global: &Global, flags: Flags) -> Outcome {
         config,
         http: true,
         lockstep: None,
+        reload: None,
         people_now_ms: clock::now_ms(),
         metrics,
         watch: move |running: Running| view.watch(running.handle, running.address, running.data, updates),

@@ -7,10 +7,12 @@
 use std::future::Future;
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_rt::System;
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::signal::unix::{SignalKind, signal};
 use understudy_actors::daemon::{Daemon, DaemonConfig, DaemonHandle, DaemonParts};
 use understudy_actors::lockstep::Lockstep;
 use understudy_actors::runtime::{self, Reason, Signals};
@@ -18,11 +20,13 @@ use understudy_actors::runtime::{self, Reason, Signals};
 use super::{Failure, Outcome};
 use crate::assembly;
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, Live, Load, Loaded, Reloader};
 use crate::gateway::daemon::Served;
 use crate::gateway::{self, Shared};
 use crate::observer::Observer;
+use crate::service::Service;
 use crate::speaker;
+use crate::telemetry::tensorboard;
 
 /// How to run.
 pub(super) struct Plan<W> {
@@ -34,10 +38,20 @@ pub(super) struct Plan<W> {
     pub(super) people_now_ms: i64,
     /// Whether the run is to repeat itself bit for bit.
     pub(super) lockstep: Option<Lockstep>,
+    /// How the configuration is read again, on SIGHUP and over HTTP; without it SIGHUP drains, as a closed terminal does.
+    pub(super) reload: Option<Reload>,
     /// Renders metrics.
     pub(super) metrics: Option<PrometheusHandle>,
     /// Watches the loop; the daemon ends when it returns, and the text says why.
     pub(super) watch: W,
+}
+
+/// How the configuration is read again.
+pub(super) struct Reload {
+    /// With what it was started.
+    pub(super) running: Loaded,
+    /// Puts it together again.
+    pub(super) load: Load,
 }
 
 /// What a watcher is told at the start.
@@ -71,14 +85,30 @@ where
     System::new().block_on(live(plan, parts, listener, name))
 }
 
-/// The same without HTTP, from parts that are ready. May be called again and again.
-pub(super) fn run_parts<W, F>(plan: Plan<W>, parts: DaemonParts) -> Outcome
+/// The same without HTTP and TensorBoard's files, from parts that are ready. May be called again and again.
+pub(super) fn run_parts<W, F>(mut plan: Plan<W>, parts: DaemonParts) -> Outcome
 where
     W: FnOnce(Running) -> F,
     F: Future<Output = String> + 'static,
 {
     tch::set_num_threads(plan.config.threads.intra_op);
+    // Steps of one run after another would be points of one curve.
+    plan.config.telemetry.tensorboard_dir = PathBuf::new();
     System::new().block_on(live(plan, parts, None, String::new()))
+}
+
+/// Reads the configuration again at each SIGHUP from now on.
+fn reload_on_hangup(reloader: Arc<Reloader>, service: Service) -> std::io::Result<impl Future<Output = ()> + 'static> {
+    let mut hangups = signal(SignalKind::hangup())?;
+    Ok(async move {
+        while hangups.recv().await.is_some() {
+            service.tell("RELOADING=1");
+            let reloader = reloader.clone();
+            // What came of it stands in the log.
+            let _ = actix_web::web::block(move || reloader.reload()).await;
+            service.tell("READY=1");
+        }
+    })
 }
 
 async fn live<W, F>(plan: Plan<W>, parts: DaemonParts, listener: Option<TcpListener>, name: String) -> Outcome
@@ -86,19 +116,23 @@ where
     W: FnOnce(Running) -> F,
     F: Future<Output = String> + 'static,
 {
-    let Plan { config, lockstep, metrics, watch, .. } = plan;
-    let signals = Signals::listen()?;
+    let Plan { config, lockstep, metrics, watch, reload, .. } = plan;
+    let signals = Signals::listen(reload.is_none())?;
+    let service = Service::of_environment();
+    let http = Live::new(config.http.clone());
+    let reloader = reload.map(|Reload { running, load }| Arc::new(Reloader::new(&running, http.clone(), load)));
     let begun = clock::now_ms();
     let settings = DaemonConfig { lockstep, ..assembly::daemon_config(&config) };
     let daemon = Daemon::start(settings, parts).await.map_err(anyhow::Error::from)?;
     let handle = daemon.handle();
+    let recorded = actix_rt::spawn(tensorboard::record(&config.telemetry, handle.events()));
     let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let server = match listener {
         Some(listener) => {
-            let timeout = Duration::from_secs_f64(config.http.feedback_timeout_s);
-            let backend = std::sync::Arc::new(Served::new(handle.clone(), name, timeout));
-            let shared = Shared::new(backend, config.http.clone(), config.generation.clone(), metrics);
+            let backend = Arc::new(Served::new(handle.clone(), name, http.clone()));
+            let shared = Shared::new(backend, http, config.generation.clone(), metrics);
             let mut shared = shared.with_tokens_of(&config.data.dir);
+            shared.reloader.clone_from(&reloader);
             shared.observer = Observer::new(begun, assembly::task_rules(&config));
             shared.observer.keep_skips(&config.data.dir);
             actix_rt::spawn(shared.observer.clone().watch(handle.clone()));
@@ -110,6 +144,11 @@ where
     let served = server.map(actix_rt::spawn);
     let address_text = address.map(|address| address.to_string());
     tracing::info!(address = address_text, ready_after_ms = clock::now_ms() - begun, "ready");
+    if let Some(reloader) = reloader {
+        actix_rt::spawn(reload_on_hangup(reloader, service.clone())?);
+    }
+    service.tell(&format!("READY=1\nSTATUS=Serves on {}", address_text.as_deref().unwrap_or("nothing: no HTTP")));
+    actix_rt::spawn(service.clone().stay_alive());
     let watching = watch(Running { handle, address, data: config.data.dir.clone() });
     let (first, again) = (signals.clone(), signals);
     let until = async move {
@@ -125,6 +164,7 @@ where
     let actors = daemon.actors();
     let patience = Duration::from_secs_f64(config.supervision.drain_s);
     let drain = |by| {
+        service.tell("STOPPING=1\nSTATUS=Drains");
         // New connections are refused at once; answers under way end with the policy actor's drain.
         if let Some(stopper) = stopper {
             actix_rt::spawn(stopper.stop(true));
@@ -132,6 +172,8 @@ where
         daemon.drain(by)
     };
     let ending = runtime::run(until, &actors, again, drain, patience).await;
+    // Values that wait for a disk that hangs are not worth waiting for.
+    let _ = tokio::time::timeout(Duration::from_secs(1), recorded).await;
     if let Some(served) = served {
         let _ = tokio::time::timeout(Duration::from_secs(1), served).await;
     }

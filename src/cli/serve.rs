@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::live::{self, Plan};
+use super::live::{self, Plan, Reload};
 use super::{Global, Outcome};
 use crate::clock;
 use crate::telemetry;
@@ -11,7 +11,7 @@ use crate::telemetry;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Answers, takes ratings and learns from them until SIGTERM or Ctrl-C, which drain it; a second signal ends it at
-once. Started again on the same data directory, it goes on from where it was.
+once. SIGHUP (or POST /v1/reload) reads the configuration again. Started again on the same data directory, it goes on from where it was.
 
 Examples:
   understudy serve
@@ -27,7 +27,9 @@ pub struct Flags {
 
 /// Runs `understudy serve`.
 pub(super) fn run(global: &Global, flags: Flags) -> Outcome {
-    let config = global.with("http.bind", flags.bind).load()?.config;
+    let global = global.with("http.bind", flags.bind);
+    let running = global.load()?;
+    let config = running.config.clone();
     telemetry::start_logs(&config.log);
     let metrics = Some(telemetry::start_metrics()?);
     live::run(Plan {
@@ -35,6 +37,7 @@ pub(super) fn run(global: &Global, flags: Flags) -> Outcome {
         http: true,
         people_now_ms: clock::now_ms(),
         lockstep: None,
+        reload: Some(Reload { running, load: Box::new(move || global.load().map_err(|wrong| wrong.to_string())) }),
         metrics,
         watch: |_| std::future::pending(),
     })

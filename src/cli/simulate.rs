@@ -110,6 +110,7 @@ pub(super) fn run(global: &Global, flags: Flags) -> Outcome {
         http: false,
         people_now_ms: MONDAY_NOON_MS,
         lockstep,
+        reload: None,
         metrics,
         watch: move |running: Running| async move {
             // In lockstep the updates of earlier starts count, and the last of them may have been of one.

@@ -122,6 +122,8 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
     rule(positive(s.unit_budget_s), "supervision.unit_budget_s", "give seconds above 0")?;
     rule(positive(s.drain_s), "supervision.drain_s", "give seconds above 0")?;
     rule((1..=256).contains(&config.threads.intra_op), "threads.intra_op", "give 1 to 256 threads")?;
+    let bytes = config.telemetry.tensorboard_max_bytes;
+    rule(bytes >= 1 << 20, "telemetry.tensorboard_max_bytes", "allow at least 1048576 bytes")?;
     let filter = tracing_subscriber::EnvFilter::try_new(&config.log.filter);
     rule(filter.is_ok(), "log.filter", "give a level (error, warn, info, debug, trace) or target=level, by commas")?;
     Ok(())

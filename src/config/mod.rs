@@ -6,6 +6,8 @@
 mod check;
 mod error;
 mod layers;
+mod live;
+mod reload;
 mod schema;
 
 use std::net::SocketAddr;
@@ -20,6 +22,8 @@ use understudy_learning::reward::openness::OpennessConfig;
 
 pub use error::ConfigError;
 pub use layers::{Layers, Loaded, Origin};
+pub use live::Live;
+pub use reload::{Load, RELOADABLE, Reloaded, Reloader};
 pub use schema::{DEFAULT_TOML, Schema};
 
 /// Everything that can be configured.
@@ -56,6 +60,8 @@ pub struct Config {
     pub store: Store,
     /// What is logged.
     pub log: Log,
+    /// Files for others' tools.
+    pub telemetry: Telemetry,
     /// Threads of libtorch.
     pub threads: Threads,
     /// What happens when an actor fails, or does not stop.
@@ -286,6 +292,16 @@ pub enum LogFormat {
     Pretty,
     /// One JSON object a line.
     Json,
+}
+
+/// `[telemetry]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Telemetry {
+    /// Where TensorBoard's event files go; empty is nowhere.
+    pub tensorboard_dir: PathBuf,
+    /// Most bytes of them.
+    pub tensorboard_max_bytes: u64,
 }
 
 /// `[threads]`

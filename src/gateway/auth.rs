@@ -14,9 +14,9 @@ use actix_web::http::{Method, StatusCode};
 use tokio::time::Instant;
 
 use super::ApiError;
-use super::limits::{Limits, Peer};
+use super::limits::{Limits, Peer, Rate};
 use super::tokens::{Scope, Tokens};
-use crate::config::Http;
+use crate::config::{Http, Live};
 
 /// The scope that a request to a route needs. Requests that change nothing are not listed: they need none, but for
 /// those that hand out work.
@@ -28,6 +28,7 @@ pub(super) const SCOPES: &[(Method, &str, Scope)] = &[
     (Method::POST, "/v1/feedback/{id}/retract", Scope::Rate),
     (Method::GET, "/v1/tasks/next", Scope::Rate),
     (Method::POST, "/v1/tasks/{task}/skip", Scope::Rate),
+    (Method::POST, "/v1/reload", Scope::Admin),
     (Method::POST, "/v1/intake/argilla", Scope::Rate),
     (Method::POST, "/v1/intake/label-studio", Scope::Rate),
 ];
@@ -49,11 +50,10 @@ enum Need {
 pub(crate) struct Door {
     /// Whether writing needs a token.
     closed: bool,
-    /// Whether reading does.
-    reads: bool,
-    dir: PathBuf,
-    hosts: Vec<String>,
     elsewhere: bool,
+    /// What may change while it stands.
+    http: Live<Http>,
+    dir: PathBuf,
     kept: Mutex<Kept>,
     limits: Limits,
 }
@@ -78,17 +78,16 @@ pub(super) struct Shown<'a> {
 impl Door {
     /// The door to what `http` serves, with the tokens of the data directory `dir`.
     pub(crate) fn new(http: &Http, dir: &Path) -> Self {
-        let elsewhere = !http.bind.ip().is_loopback();
-        let closed = elsewhere || http.tokens_always;
-        Self {
-            closed,
-            reads: closed && http.tokens_for_reads,
-            dir: dir.to_owned(),
-            hosts: http.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
-            elsewhere,
-            kept: Mutex::default(),
-            limits: Limits::new(http.writes_per_s, http.write_burst),
-        }
+        Self::of(Live::new(http.clone()), dir)
+    }
+
+    /// The same to what `http` serves now and later: whether writing needs a token is settled here, the rest may change.
+    pub(crate) fn of(http: Live<Http>, dir: &Path) -> Self {
+        let now = http.now();
+        let elsewhere = !now.bind.ip().is_loopback();
+        let closed = elsewhere || now.tokens_always;
+        let limits = Limits::default();
+        Self { closed, elsewhere, http, dir: dir.to_owned(), kept: Mutex::default(), limits }
     }
 
     /// Why nobody could ever write through it, if that is so: the sentence says what to do.
@@ -117,7 +116,8 @@ impl Door {
             Ok(id) => Peer::Token(id.clone()),
             Err(_) => Peer::at(shown.peer),
         };
-        if !self.limits.take(peer, now) {
+        let http = self.http.now();
+        if !self.limits.take(peer, Rate { per_s: http.writes_per_s, burst: http.write_burst }, now) {
             let message = "too many requests from you at once (http.writes_per_s); come back in a second";
             return Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", None, message));
         }
@@ -132,7 +132,7 @@ impl Door {
             (false, ..) => Need::Nothing,
             (true, Some((_, _, scope)), _) => Need::Scope(*scope),
             (true, None, false) => Need::Scope(Scope::Admin),
-            (true, None, true) if self.reads && !ALWAYS_OPEN.contains(&route) => Need::AnyToken,
+            (true, None, true) if self.http.now().tokens_for_reads && !ALWAYS_OPEN.contains(&route) => Need::AnyToken,
             (true, None, true) => Need::Nothing,
         }
     }
@@ -188,6 +188,7 @@ impl Door {
         };
         let address = name.parse::<IpAddr>().ok();
         let here = name.eq_ignore_ascii_case("localhost") || address.is_some_and(|address| address.is_loopback());
-        here || (self.elsewhere && address.is_some()) || self.hosts.contains(&name.to_ascii_lowercase())
+        here || (self.elsewhere && address.is_some())
+            || self.http.now().hosts.iter().any(|host| host.eq_ignore_ascii_case(name))
     }
 }

@@ -104,7 +104,11 @@ async fn the_right_token_opens_its_routes_and_admin_opens_all() {
     let dir = tempfile::tempdir().unwrap();
     let (ask, rate) = (token(dir.path(), 1, &[Scope::Ask], None), token(dir.path(), 2, &[Scope::Rate], None));
     let admin = token(dir.path(), 3, &[Scope::Admin], Some(i64::MAX));
-    let of = |scope| if scope == Scope::Ask { ask.as_str() } else { rate.as_str() };
+    let of = |scope| match scope {
+        Scope::Ask => ask.as_str(),
+        Scope::Rate => rate.as_str(),
+        Scope::Admin => admin.as_str(),
+    };
     let scopes = scopes();
     let own = scopes.iter().map(|(method, route, scope)| writing(method, route, Some(of(*scope))));
     let all = scopes.iter().map(|(method, route, _)| writing(method, route, Some(admin.as_str())));

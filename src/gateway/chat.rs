@@ -31,14 +31,14 @@ pub(super) async fn answer(shared: &Shared, body: Body, shape: Shape) -> Result<
     // A request without a seed gets one of its own.
     let seed = fnv1a(stream_id.bytes());
     let model = shared.backend.model().to_owned();
-    let (request, form) = body.into_request(&shared.generation, &shared.http, &model, seed)?;
+    let (request, form) = body.into_request(&shared.generation, &shared.http.now(), &model, seed)?;
     let form = Form { shape, ..form };
     let (samples, timeout) = (request.samples, Duration::from_secs_f64(request.timeout_s));
     let receiver = shared.backend.chat(request)?;
     let version = shared.backend.version();
     if form.stream {
         let stream = StreamOf { id: stream_id.clone(), created: now / 1000, model, form, samples };
-        let keep_alive = Duration::from_secs_f64(shared.http.keep_alive_s);
+        let keep_alive = Duration::from_secs_f64(shared.http.now().keep_alive_s);
         return Ok(HttpResponse::Ok()
             .insert_header(("content-type", "text/event-stream; charset=utf-8"))
             .insert_header(("cache-control", "no-cache"))

@@ -15,19 +15,20 @@ use understudy_model::Message;
 
 use super::backend::{Ack, Backend, ChatEvent, ChatEvents, ChatRequest, Refusal, Waiting, unread};
 use crate::clock;
+use crate::config::{Http, Live};
 
 /// A running daemon and the name under which it serves its model.
 #[derive(Clone)]
 pub struct Served {
     handle: DaemonHandle,
     model: String,
-    feedback_timeout: Duration,
+    http: Live<Http>,
 }
 
 impl Served {
-    /// Serves `handle`'s daemon.
-    pub fn new(handle: DaemonHandle, model: String, feedback_timeout: Duration) -> Self {
-        Self { handle, model, feedback_timeout }
+    /// Serves `handle`'s daemon; ratings are waited for as long as `http` says when they come.
+    pub fn new(handle: DaemonHandle, model: String, http: Live<Http>) -> Self {
+        Self { handle, model, http }
     }
 }
 
@@ -61,7 +62,7 @@ impl Backend for Served {
     }
 
     fn feedback(&self, feedback: Feedback) -> Waiting<'_, Result<Ack, Refusal>> {
-        let deadline = Instant::now() + self.feedback_timeout;
+        let deadline = Instant::now() + Duration::from_secs_f64(self.http.now().feedback_timeout_s);
         Box::pin(async move {
             let ack = self.handle.submit_feedback(feedback, deadline).await.map_err(not_taken)?;
             Ok(Ack { seq: ack.seq, duplicate: ack.duplicate })

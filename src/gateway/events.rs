@@ -23,8 +23,8 @@ use crate::telemetry::metrics::EVENT_READERS_LOST;
 pub(super) async fn events(shared: web::Data<Shared>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     // An id that is no number was never given here: such a reader begins anew.
     let last = request.headers().get("last-event-id").and_then(|id| id.to_str().ok()?.trim().parse().ok());
-    let reader = shared.observer.read(last, shared.http.max_event_streams).map_err(refused)?;
-    let keep_alive = Duration::from_secs_f64(shared.http.keep_alive_s);
+    let reader = shared.observer.read(last, shared.http.now().max_event_streams).map_err(refused)?;
+    let keep_alive = Duration::from_secs_f64(shared.http.now().keep_alive_s);
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/event-stream; charset=utf-8"))
         .insert_header((CACHE_CONTROL, "no-store"))

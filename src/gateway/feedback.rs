@@ -74,7 +74,7 @@ pub(super) async fn give_one(
 pub(super) async fn submit(shared: &Shared, feedback: Feedback, is_timed: bool) -> Result<Value, ApiError> {
     feedback.validate().map_err(Refusal::from)?;
     let id = feedback.id.clone();
-    let seconds = shared.http.feedback_timeout_s;
+    let seconds = shared.http.now().feedback_timeout_s;
     let again = (!is_timed).then(|| feedback.clone());
     let wait = tokio::time::timeout(Duration::from_secs_f64(seconds), shared.backend.feedback(feedback));
     let late = || format!("the rating was not on disk within {seconds} s; send it again under the same id");

@@ -85,8 +85,8 @@ fn admitted(request: &ServiceRequest, route: Option<&str>, now: Instant) -> Resu
     };
     let token = shared.door.admit(&shown, clock::now_ms(), now)?;
     let announced = header(CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok()).unwrap_or(0);
-    match announced > shared.http.max_body_bytes as u64 {
-        true => Err(too_large(shared.http.max_body_bytes)),
+    match announced > shared.http.now().max_body_bytes as u64 {
+        true => Err(too_large(shared.http.now().max_body_bytes)),
         false => Ok(token),
     }
 }
@@ -154,7 +154,7 @@ fn dress(response: &mut HttpResponse<BoxBody>, old: bool) {
 
 /// The whole body, within the configured size and time; its own code, since actix has no time limit for bodies.
 pub(super) async fn body(mut payload: web::Payload, shared: &Shared) -> Result<Vec<u8>, ApiError> {
-    let limit = shared.http.max_body_bytes;
+    let limit = shared.http.now().max_body_bytes;
     let read = async {
         let mut bytes = Vec::new();
         while let Some(chunk) = payload.next().await {
@@ -166,7 +166,7 @@ pub(super) async fn body(mut payload: web::Payload, shared: &Shared) -> Result<V
         }
         Ok(bytes)
     };
-    let seconds = shared.http.body_timeout_s;
+    let seconds = shared.http.now().body_timeout_s;
     tokio::time::timeout(Duration::from_secs_f64(seconds), read).await.unwrap_or_else(|_| {
         let message = format!("the body did not arrive within {seconds} s; send it faster");
         Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "slow_body", None, message))

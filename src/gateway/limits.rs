@@ -43,23 +43,26 @@ struct Bucket {
     seen: Instant,
 }
 
+/// How often each peer may write; it may be another one each time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rate {
+    /// Writes a second; 0 is no limit.
+    pub(super) per_s: f64,
+    /// Writes at once.
+    pub(super) burst: f64,
+}
+
 /// The buckets.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Limits {
-    per_s: f64,
-    burst: f64,
     buckets: Mutex<BTreeMap<Peer, Bucket>>,
 }
 
 impl Limits {
-    /// `per_s` writes a second and `burst` at once; 0 a second is no limit.
-    pub(super) fn new(per_s: f64, burst: f64) -> Self {
-        Self { per_s, burst, buckets: Mutex::default() }
-    }
-
     /// Whether `peer` may write at `now`.
-    pub(super) fn take(&self, peer: Peer, now: Instant) -> bool {
-        if self.per_s == 0.0 {
+    pub(super) fn take(&self, peer: Peer, rate: Rate, now: Instant) -> bool {
+        let Rate { per_s, burst } = rate;
+        if per_s == 0.0 {
             return true;
         }
         // One number changes at a time: nothing is torn by a panic.
@@ -68,9 +71,9 @@ impl Limits {
             let oldest = buckets.iter().min_by_key(|(_, bucket)| bucket.seen).map(|(peer, _)| peer.clone());
             oldest.map(|oldest| buckets.remove(&oldest));
         }
-        let bucket = buckets.entry(peer).or_insert(Bucket { left: self.burst, seen: now });
+        let bucket = buckets.entry(peer).or_insert(Bucket { left: burst, seen: now });
         let since = now.saturating_duration_since(bucket.seen).as_secs_f64();
-        *bucket = Bucket { left: (bucket.left + since * self.per_s).min(self.burst), seen: now.max(bucket.seen) };
+        *bucket = Bucket { left: (bucket.left + since * per_s).min(burst), seen: now.max(bucket.seen) };
         let admitted = bucket.left >= 1.0;
         if admitted {
             bucket.left -= 1.0;
@@ -87,11 +90,11 @@ mod tests {
 
     #[test]
     fn a_burst_passes_then_as_many_as_the_rate_gives_and_one_peer_does_not_pay_for_another() {
-        let limits = Limits::new(2.0, 3.0);
+        let (limits, rate) = (Limits::default(), Rate { per_s: 2.0, burst: 3.0 });
         let begun = Instant::now();
         let (ana, bob) = (Peer::Token("ana".into()), Peer::at(Some(IpAddr::from([192, 0, 2, 1]))));
         let passed = |peer: &Peer, ms: u64, tries: usize| {
-            (0..tries).filter(|_| limits.take(peer.clone(), begun + Duration::from_millis(ms))).count()
+            (0..tries).filter(|_| limits.take(peer.clone(), rate, begun + Duration::from_millis(ms))).count()
         };
         assert_eq!(passed(&ana, 0, 10), 3);
         assert_eq!(passed(&ana, 1000, 10), 2);
@@ -110,15 +113,17 @@ mod tests {
 
     #[test]
     fn however_many_peers_come_only_so_many_are_remembered_and_the_newest_stay() {
-        let limits = Limits::new(1.0, 1.0);
+        let (limits, rate) = (Limits::default(), Rate { per_s: 1.0, burst: 1.0 });
         let begun = Instant::now();
         for n in 0..MOST as u32 + 10 {
-            assert!(
-                limits.take(Peer::at(Some(IpAddr::from(n.to_be_bytes()))), begun + Duration::from_nanos(u64::from(n)))
-            );
+            assert!(limits.take(
+                Peer::at(Some(IpAddr::from(n.to_be_bytes()))),
+                rate,
+                begun + Duration::from_nanos(u64::from(n))
+            ));
         }
         assert_eq!(limits.buckets.lock().unwrap().len(), MOST);
         let last = Peer::at(Some(IpAddr::from((MOST as u32 + 9).to_be_bytes())));
-        assert!(!limits.take(last, begun + Duration::from_millis(1)));
+        assert!(!limits.take(last, rate, begun + Duration::from_millis(1)));
     }
 }

@@ -35,6 +35,7 @@ mod openapi;
 mod page;
 mod problem;
 pub(crate) mod recent;
+mod reload;
 mod seats;
 mod server;
 mod status;
@@ -59,7 +60,7 @@ use actix_web::web;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::clock;
-use crate::config::{Generation, Http};
+use crate::config::{Generation, Http, Live, Reloader};
 use crate::observer::Observer;
 use crate::tasks::desk::Rules;
 use backend::Backend;
@@ -71,8 +72,10 @@ pub use server::{listen, serve};
 pub struct Shared {
     /// The daemon, or what stands for it in a test.
     pub backend: Arc<dyn Backend>,
-    /// Limits.
-    pub http: Arc<Http>,
+    /// Limits; they may change while it serves.
+    pub http: Live<Http>,
+    /// Reads the configuration again, where there is one to read.
+    pub reloader: Option<Arc<Reloader>>,
     /// Defaults of a request.
     pub generation: Arc<Generation>,
     /// Renders metrics, where they are recorded.
@@ -89,16 +92,18 @@ impl Shared {
     /// Puts together what the handlers share.
     pub fn new(
         backend: Arc<dyn Backend>,
-        http: Http,
+        http: impl Into<Live<Http>>,
         generation: Generation,
         metrics: Option<PrometheusHandle>,
     ) -> Self {
         // Tokens lie in the data directory; without one there are none, and what needs one is refused.
-        let door = Arc::new(auth::Door::new(&http, Path::new("")));
+        let http = http.into();
+        let door = Arc::new(auth::Door::of(http.clone(), Path::new("")));
         Self {
             backend,
             door,
-            http: Arc::new(http),
+            http,
+            reloader: None,
             generation: Arc::new(generation),
             metrics,
             recent: Arc::new(recent::Recent::default()),
@@ -110,7 +115,7 @@ impl Shared {
 impl Shared {
     /// The same with the tokens of the data directory `dir`.
     pub fn with_tokens_of(self, dir: &Path) -> Self {
-        let door = Arc::new(auth::Door::new(&self.http, dir));
+        let door = Arc::new(auth::Door::of(self.http.clone(), dir));
         Self { door, ..self }
     }
 }
@@ -138,6 +143,7 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/tasks/next", web::get().to(tasks::next))
         .route("/v1/tasks/{task}/skip", web::post().to(tasks::skip))
         .route("/v1/status", web::get().to(status::status))
+        .route("/v1/reload", web::post().to(reload::reload))
         .route("/v1/models/{id:.*}", web::get().to(observe::model))
         .route("/version", web::get().to(observe::version))
         .route("/openapi.json", web::get().to(openapi::serve))

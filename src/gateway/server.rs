@@ -50,7 +50,7 @@ pub fn listen(http: &Http) -> anyhow::Result<TcpListener> {
 
 /// Serves on `listener` until the returned server is stopped. Must be called within an actix system.
 pub fn serve(listener: TcpListener, shared: Shared) -> anyhow::Result<Server> {
-    let http = shared.http.clone();
+    let http = shared.http.now();
     let head_timeout = Duration::from_secs_f64(http.head_timeout_s);
     let write_timeout = Duration::from_secs_f64(http.write_timeout_s);
     let address = listener.local_addr().context("the listening socket has no address")?;

@@ -9,7 +9,7 @@ use understudy_learning::stages::{Feedback, FeedbackKind};
 
 use super::Shared;
 use super::tests::{Asked, Scripted, ask_of};
-use crate::config::Layers;
+use crate::config::{Http, Layers};
 use crate::observer::{Observer, READER_ROOM};
 use crate::tasks::desk::Rules;
 
@@ -63,8 +63,8 @@ async fn a_reader_who_comes_back_gets_what_it_missed_and_the_stream_ends_with_th
 
 #[actix_web::test]
 async fn readers_of_events_are_bounded_and_the_slow_are_told() {
-    let mut shared = shared();
-    Arc::make_mut(&mut shared.http).max_event_streams = 1;
+    let shared = shared();
+    shared.http.set(Http { max_event_streams: 1, ..(*shared.http.now()).clone() });
     let place = shared.observer.read(None, 1).unwrap();
     let refused = &ask_of(shared.clone(), vec![get("/v1/events")]).await[0];
     assert_eq!((refused.status, refused.headers.contains_key("retry-after")), (429, true), "{}", refused.body);
@@ -81,8 +81,8 @@ async fn readers_of_events_are_bounded_and_the_slow_are_told() {
 
 #[actix_web::test]
 async fn a_silent_stream_is_kept_alive_by_comments() {
-    let mut shared = shared();
-    Arc::make_mut(&mut shared.http).keep_alive_s = 0.005;
+    let shared = shared();
+    shared.http.set(Http { keep_alive_s: 0.005, ..(*shared.http.now()).clone() });
     let observer = shared.observer.clone();
     actix_rt::spawn(async move {
         tokio::time::sleep(std::time::Duration::from_millis(60)).await;

@@ -50,6 +50,10 @@ pub const RATINGS_REJECTED: &str = "understudy_ratings_rejected_total";
 pub const EVENT_READERS: &str = "understudy_event_readers";
 /// Readers of the events that were refused or let go, by reason.
 pub const EVENT_READERS_LOST: &str = "understudy_event_readers_lost_total";
+/// Times that the configuration was read again, by outcome.
+pub const CONFIG_RELOADS: &str = "understudy_config_reloads_total";
+/// Values that TensorBoard's files lack because the disk failed or was too slow.
+pub const TENSORBOARD_LOST: &str = "understudy_tensorboard_lost_total";
 /// Tasks given to annotators, by kind.
 pub const TASKS_GIVEN: &str = "understudy_tasks_given_total";
 /// Tasks that annotators did not want.
@@ -62,6 +66,8 @@ pub const CATALOGUE: &[Metric] = &[
     counter(RATINGS_REJECTED, "Ratings refused at the edge, by reason"),
     gauge(EVENT_READERS, "Readers of the events now"),
     counter(EVENT_READERS_LOST, "Readers of the events that were refused or let go, by reason"),
+    counter(CONFIG_RELOADS, "Times that the configuration was read again, by outcome"),
+    counter(TENSORBOARD_LOST, "Values that TensorBoard's files lack"),
     counter(TASKS_GIVEN, "Tasks given to annotators, by kind"),
     counter(TASKS_SKIPPED, "Tasks that annotators did not want"),
     counter("understudy_questions_total", "Training questions asked, by source"),

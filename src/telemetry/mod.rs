@@ -3,14 +3,22 @@
 //! Invariant: data goes to stdout, logs go to stderr; a metric that is not in [`metrics::CATALOGUE`] is not emitted.
 
 pub mod metrics;
+pub mod tensorboard;
 
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::config::{Log, LogFormat};
+
+/// Replaces a filter.
+type SetFilter = Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>;
+
+/// The way to the filter of the process's one log.
+static FILTER: OnceLock<SetFilter> = OnceLock::new();
 
 /// Upper bounds of the buckets of every `_seconds` histogram: half a millisecond to a minute.
 const SECONDS: [f64; 17] =
@@ -26,7 +34,7 @@ pub fn start_logs_into<W>(log: &Log, writer: W)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = filter_of(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let terminal = std::io::stderr().is_terminal();
     let colour = terminal && std::env::var_os("NO_COLOR").is_none();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
@@ -35,10 +43,34 @@ where
         LogFormat::Pretty => true,
         LogFormat::Json => false,
     };
-    let _ = match pretty {
-        true => builder.with_ansi(colour).with_target(false).compact().try_init(),
-        false => builder.json().flatten_event(true).with_current_span(false).try_init(),
+    let set: Option<SetFilter> = match pretty {
+        true => {
+            let builder = builder.with_ansi(colour).with_target(false).compact().with_filter_reloading();
+            let handle = builder.reload_handle();
+            let set: SetFilter = Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()));
+            builder.try_init().is_ok().then_some(set)
+        }
+        false => {
+            let builder = builder.json().flatten_event(true).with_current_span(false).with_filter_reloading();
+            let handle = builder.reload_handle();
+            let set: SetFilter = Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()));
+            builder.try_init().is_ok().then_some(set)
+        }
     };
+    if let Some(set) = set {
+        let _ = FILTER.set(set); // logs start once, so nothing was there
+    }
+}
+
+/// Replaces what the process's log shows; a filter that cannot be read changes nothing. Where no log was started there is
+/// nothing to do.
+pub fn set_log_filter(filter: &str) -> Result<(), String> {
+    let filter = filter_of(filter)?;
+    FILTER.get().map_or(Ok(()), |set| set(filter))
+}
+
+fn filter_of(text: &str) -> Result<EnvFilter, String> {
+    EnvFilter::try_new(text).map_err(|error| format!("'log.filter' is \"{text}\", which is no filter ({error})"))
 }
 
 /// Installs the process-wide recorder and describes every metric; the handle renders them.

@@ -13,8 +13,9 @@ use tokio::sync::watch;
 pub struct Signals(watch::Receiver<(u64, &'static str)>);
 
 impl Signals {
-    /// From now on the three signals are counted and do nothing else. Needs a running system.
-    pub fn listen() -> io::Result<Self> {
+    /// From now on the signals are counted and do nothing else; SIGHUP is one of them unless `hangup_ends` is false. Needs a
+    /// running system.
+    pub fn listen(hangup_ends: bool) -> io::Result<Self> {
         let (tell, told) = watch::channel((0, ""));
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -24,7 +25,7 @@ impl Signals {
                 let name = tokio::select! {
                     _ = terminate.recv() => "SIGTERM",
                     _ = interrupt.recv() => "SIGINT",
-                    _ = hangup.recv() => "SIGHUP",
+                    _ = hangup.recv(), if hangup_ends => "SIGHUP",
                 };
                 tell.send_modify(|(count, last)| (*count, *last) = (*count + 1, name));
             }

@@ -157,6 +157,7 @@ impl Bench {
             config: config.clone(),
             http: false,
             lockstep: None,
+            reload: None,
             people_now_ms: now,
             metrics: None,
             watch: move |running: Running| async move {

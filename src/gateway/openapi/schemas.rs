@@ -320,6 +320,10 @@ fn operations() -> Named {
         ("Answer", answer),
         ("Task", task),
         ("Skip", closed(&["annotator"], json!({"annotator": id()}))),
+        (
+            "Reloaded",
+            object(&["changed", "needs_restart"], json!({"changed": list(text()), "needs_restart": list(text())})),
+        ),
         ("Skipped", object(&["task", "skipped"], json!({"task": text(), "skipped": truth()}))),
         ("Status", object(&["program"], json!({"program": program}))),
         ("History", history),

@@ -220,6 +220,9 @@ fn operations() -> Vec<Route> {
     let same = "The browser has the same.";
     vec![
         get("/openapi.json", "operations", "This document.").json("The document.", "Anything"),
+        post("/v1/reload", "operations", "Reads the configuration again, as SIGHUP does; admin only.")
+            .json("What is in effect now, and what needs a restart.", "Reloaded")
+            .refuses(&[409, 422]),
         get("/metrics", "operations", "Metrics in Prometheus' text format.").replies(
             200,
             "Metrics.",
