@@ -9,7 +9,7 @@ use crate::program::{Daemon, tiny};
 /// A daemon with a configuration file of this text.
 fn daemon(folder: &Path, text: &str) -> Daemon {
     let file = folder.join("my.toml");
-    std::fs::write(&file, text).unwrap();
+    std::fs::write(&file, text).expect("room for a file");
     let model = tiny(folder);
     let mut command = Daemon::command(folder, &model, &["annotators.attention=0"]);
     command.args(["--config", file.to_str().expect("letters")]);
@@ -18,7 +18,7 @@ fn daemon(folder: &Path, text: &str) -> Daemon {
 
 /// Writes the file anew, sends SIGHUP and tells the line of the log that says what came of it.
 fn hang_up(daemon: &Daemon, folder: &Path, text: &str, wanted: &str) -> Value {
-    std::fs::write(folder.join("my.toml"), text).unwrap();
+    std::fs::write(folder.join("my.toml"), text).expect("room for a file");
     let from = daemon.lines();
     daemon.signal("HUP");
     serde_json::from_str(&daemon.wait_for_line(from, wanted)).expect("a line of JSON")
