@@ -89,6 +89,9 @@ pub enum Refusal {
     /// It speaks of something that is not here.
     #[error("{0}")]
     Unknown(String),
+    /// It takes back what somebody else said.
+    #[error("{0}")]
+    NotYours(String),
     /// It contradicts what was said before under the same id.
     #[error("{0}")]
     Conflict(String),

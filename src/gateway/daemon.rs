@@ -136,7 +136,7 @@ fn not_taken(refusal: FeedbackRefusal) -> Refusal {
         FeedbackRefusal::Invalid(error) => Refusal::Rating(error),
         FeedbackRefusal::UnknownAnswer(_) | FeedbackRefusal::UnknownFeedback(_) => Refusal::Unknown(message),
         FeedbackRefusal::DifferentQuestions(..) => Refusal::Invalid { field: None, message },
-        FeedbackRefusal::NotYours(_) => Refusal::Invalid { field: Some("annotator"), message },
+        FeedbackRefusal::NotYours(_) => Refusal::NotYours(message),
         FeedbackRefusal::Conflict(_) => Refusal::Conflict(message),
         FeedbackRefusal::Quarantined(_) => Refusal::Invalid { field: None, message },
         FeedbackRefusal::Full => Refusal::Full(message),
@@ -151,6 +151,13 @@ fn not_taken(refusal: FeedbackRefusal) -> Refusal {
 mod tests {
     use super::*;
     use crate::gateway::ApiError;
+
+    #[test]
+    fn what_another_annotator_said_is_theirs_to_take_back() {
+        let error = ApiError::from(not_taken(FeedbackRefusal::NotYours("f".into())));
+        assert_eq!((error.status.as_u16(), error.code, error.param.as_deref()), (403, "not_yours", Some("annotator")));
+        assert!(error.message.contains("given by another annotator"), "{}", error.message);
+    }
 
     #[test]
     fn a_full_disk_is_507_for_ratings_and_chats_and_a_broken_journal_is_not() {

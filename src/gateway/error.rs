@@ -90,6 +90,7 @@ impl From<Refusal> for ApiError {
             Refusal::Invalid { field, .. } => (StatusCode::BAD_REQUEST, "invalid_request", *field),
             Refusal::Rating(error) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_feedback", Some(error.field)),
             Refusal::Unknown(_) => (StatusCode::NOT_FOUND, "not_found", None),
+            Refusal::NotYours(_) => (StatusCode::FORBIDDEN, "not_yours", Some("annotator")),
             Refusal::Conflict(_) => (StatusCode::CONFLICT, "conflict", Some("id")),
             Refusal::Full(_) => (StatusCode::TOO_MANY_REQUESTS, "overloaded", None),
             Refusal::Closed(_) => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down", None),

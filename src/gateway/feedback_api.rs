@@ -195,7 +195,7 @@ pub(super) async fn retract(
 }
 
 /// The id under which an event is taken back: one a event, so that twice is once.
-fn retract_id(id: &str) -> String {
+pub(super) fn retract_id(id: &str) -> String {
     let plain = format!("retract-{id}");
     if plain.len() <= 128 {
         return plain;

@@ -15,14 +15,14 @@ use super::tests::{Asked, Reply, ask_of, post};
 use crate::config::Layers;
 
 /// Keeps what is said in a real store; knows every answer but 99; has heard everything up to `heard`.
-struct Kept {
-    written: Written,
+pub(super) struct Kept {
+    pub(super) written: Written,
     heard: u64,
     _dir: TempDir,
 }
 
 impl Kept {
-    fn new(heard: u64) -> Self {
+    pub(super) fn new(heard: u64) -> Self {
         let dir = TempDir::new().unwrap();
         Self { written: Written::new(dir.path()), heard, _dir: dir }
     }
@@ -42,8 +42,7 @@ impl Backend for Kept {
                 let earlier = self.written.past().feedback_named(earlier).unwrap();
                 let earlier = earlier.ok_or_else(|| Refusal::Unknown("no such feedback".into()))?;
                 if earlier.feedback.annotator != feedback.annotator {
-                    let message = "only its author can take it back".into();
-                    return Err(Refusal::Invalid { field: Some("annotator"), message });
+                    return Err(Refusal::NotYours("only its author can take it back".into()));
                 }
             }
             // Others are looked at before this one is on disk.
@@ -75,7 +74,7 @@ impl Backend for Kept {
     }
 }
 
-async fn ask(backend: &Arc<Kept>, requests: Vec<Asked<'_>>) -> Vec<Reply> {
+pub(super) async fn ask(backend: &Arc<Kept>, requests: Vec<Asked<'_>>) -> Vec<Reply> {
     let config = Layers::built_in().finish().unwrap().config;
     ask_of(Shared::new(backend.clone(), config.http, config.generation, None), requests).await
 }
@@ -202,9 +201,10 @@ async fn one_event_is_found_under_its_id_and_taken_back_once_by_its_author_only(
     ];
     let replies = ask(&Arc::new(Kept::new(0)), requests).await;
     let statuses: Vec<u16> = replies.iter().map(|reply| reply.status).collect();
-    assert_eq!(statuses, [200, 200, 400, 200, 200, 200, 404, 404, 400, 400, 400]);
+    assert_eq!(statuses, [200, 200, 403, 200, 200, 200, 404, 404, 400, 400, 400]);
     assert_eq!(replies[1].json()["taken_back"], Value::Null);
-    assert_eq!(replies[2].json()["field"], "annotator");
+    let refused = replies[2].json();
+    assert_eq!((&refused["code"], &refused["field"]), (&json!("not_yours"), &json!("annotator")));
     assert_eq!(replies[4].json(), json!({"id": "retract-x/y z", "seq": 2, "duplicate": true}));
     assert_eq!(replies[5].json()["taken_back"]["seq"], 2);
     assert!(replies[6..].iter().all(|reply| reply.headers["content-type"] == "application/problem+json"));

@@ -28,6 +28,7 @@ mod held;
 mod history;
 #[cfg(test)]
 mod hostile_tests;
+mod intake;
 mod limits;
 mod lineage;
 mod observe;
@@ -86,6 +87,8 @@ pub struct Shared {
     pub observer: Observer,
     /// Who may do what.
     pub(crate) door: Arc<auth::Door>,
+    /// Whose turn it is among deliveries of one annotation.
+    pub(crate) intake: Arc<intake::Turns>,
 }
 
 impl Shared {
@@ -107,6 +110,7 @@ impl Shared {
             generation: Arc::new(generation),
             metrics,
             recent: Arc::new(recent::Recent::default()),
+            intake: Arc::default(),
             observer: Observer::new(clock::now_ms(), Rules::default()),
         }
     }
@@ -131,9 +135,12 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/completions", web::post().to(completions::complete))
         .route("/v1/feedback", web::post().to(feedback::give))
         .route("/v1/feedback", web::get().to(feedback_api::list))
-        .route("/v1/feedback/batch", web::post().to(feedback_api::batch))
+        // A resource of its own, or any other method would be taken for an event with the id `batch`.
+        .service(web::resource("/v1/feedback/batch").route(web::post().to(feedback_api::batch)))
         .route("/v1/feedback/{id}", web::get().to(feedback_api::one))
         .route("/v1/feedback/{id}/retract", web::post().to(feedback_api::retract))
+        .route("/v1/intake/argilla", web::post().to(intake::from_argilla))
+        .route("/v1/intake/label-studio", web::post().to(intake::from_label_studio))
         .route("/v1/lineage/{answer}", web::get().to(lineage::lineage))
         .route("/v1/models", web::get().to(observe::models))
         .route("/v1/answers/{id}", web::get().to(browse::answer))

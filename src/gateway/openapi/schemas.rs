@@ -50,7 +50,7 @@ fn id() -> Value {
 
 /// All of them by name.
 pub(super) fn all() -> Map<String, Value> {
-    [errors(), chat(), given(), told(), operations()]
+    [errors(), chat(), given(), told(), intake(), operations()]
         .into_iter()
         .flatten()
         .map(|(name, schema)| (name.to_owned(), schema))
@@ -286,6 +286,26 @@ fn told() -> Named {
         ),
         ("Lineage", lineage),
     ]
+}
+
+/// Webhooks of annotation tools, as far as they matter here.
+fn intake() -> Named {
+    let ids = "Names its answers: `answer` or `completion_id` (one), `answers` or `completion_ids` (a list in the order \
+               shown, an object by the names that the tool shows, or text with commas).";
+    let item = json!({"type": "object", "description": ids});
+    let record =
+        object(&[], json!({"metadata": or_null(item.clone()), "fields": or_null(item.clone()), "external_id": {}}));
+    let response = json!({"id": {}, "status": {}, "values": {}, "record": record, "user": {}, "updated_at": {}});
+    let argilla = object(&["type"], json!({"type": text(), "data": object(&[], response)}));
+    let task = object(&[], json!({"data": item}));
+    let studio = json!({"action": text(), "annotation": {}, "annotations": {}, "task": {"anyOf": [task, list(task.clone()), {"type": "null"}]}, "project": {}});
+    let back = object(&["id", "seq"], json!({"id": text(), "seq": integer()}));
+    let ignored = object(&["what", "why"], json!({"what": text(), "why": text()}));
+    let taken = object(
+        &["given", "taken_back", "ignored"],
+        json!({"given": list(named("Taken")), "taken_back": list(back), "ignored": list(ignored)}),
+    );
+    vec![("ArgillaEvent", argilla), ("LabelStudioEvent", object(&["action"], studio)), ("IntakeTaken", taken)]
 }
 
 fn operations() -> Named {

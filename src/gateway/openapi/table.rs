@@ -113,7 +113,7 @@ fn sequence() -> Value {
 
 /// All of them.
 pub(super) fn routes() -> Vec<Route> {
-    [openai(), feedback(), browse(), watch(), operations()].into_iter().flatten().collect()
+    [openai(), feedback(), intake(), browse(), watch(), operations()].into_iter().flatten().collect()
 }
 
 fn openai() -> Vec<Route> {
@@ -141,11 +141,13 @@ fn openai() -> Vec<Route> {
 fn feedback() -> Vec<Route> {
     let durable = [404, 409, 422, 502, 504, 507];
     let key = json!({"type": "string", "minLength": 1, "maxLength": 128});
+    let theirs = "It takes back what another annotator said (`not_yours`); or the token or the page may not do this.";
     vec![
         post("/v1/feedback", "feedback", "Takes one event; answers once it is on disk.")
             .header("Idempotency-Key", key)
             .takes("FeedbackGiven")
             .json("It is on disk.", "Taken")
+            .replies(403, theirs, vec![])
             .refuses(&durable),
         post("/v1/feedback/batch", "feedback", "Takes many events, each with an outcome of its own.")
             .header("Idempotency-Key", text())
@@ -159,11 +161,26 @@ fn feedback() -> Vec<Route> {
             .refuses(&[400, 502]),
         get("/v1/feedback/{id}", "feedback", "One event and what became of it.")
             .json("The event.", "FeedbackEvent")
-            .refuses(&[404, 502]),
+            .replies(405, "The id is 'batch', whose path takes events by POST only; Allow says so.", vec![])
+            .refuses(&[404, 405, 502]),
         post("/v1/feedback/{id}/retract", "feedback", "Takes back what the same annotator said.")
             .takes("Retraction")
             .json("It is taken back, on disk.", "Taken")
+            .replies(403, theirs, vec![])
             .refuses(&durable),
+    ]
+}
+
+fn intake() -> Vec<Route> {
+    let route = |path, summary, schema| {
+        post(path, "feedback", summary)
+            .takes(schema)
+            .json("All that it says is on disk, or told as ignored with the reason.", "IntakeTaken")
+            .refuses(&[404, 409, 422, 502, 504, 507])
+    };
+    vec![
+        route("/v1/intake/argilla", "Takes Argilla's webhooks of responses.", "ArgillaEvent"),
+        route("/v1/intake/label-studio", "Takes Label Studio's webhooks of annotations.", "LabelStudioEvent"),
     ]
 }
 

@@ -1,7 +1,7 @@
-//! Dates of the dump: `2009-03-05T22:28:34.823`, UTC without saying so.
+//! Dates as the dump has them: `2009-03-05T22:28:34.823`, UTC without saying so.
 
 /// Milliseconds since the Unix epoch, or `None` when the text is no such date.
-pub(super) fn parse(text: &str) -> Option<i64> {
+pub(crate) fn parse(text: &str) -> Option<i64> {
     let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
     let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
     let separators = text.as_bytes();

@@ -3,7 +3,7 @@
 //! Invariant: nothing here talks to a network; whatever is left out is counted under the rule that left it out.
 
 mod bounded;
-mod date;
+pub(crate) mod date;
 pub mod dump;
 mod events;
 pub mod html;
