@@ -134,7 +134,7 @@ where
             let mut shared = shared.with_tokens_of(&config.data.dir);
             shared.reloader.clone_from(&reloader);
             shared.observer = Observer::new(begun, assembly::task_rules(&config));
-            shared.observer.keep_skips(&config.data.dir);
+            shared.observer.keep(&config.data.dir);
             actix_rt::spawn(shared.observer.clone().watch(handle.clone()));
             Some(gateway::serve(listener, shared)?)
         }

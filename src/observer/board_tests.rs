@@ -103,3 +103,30 @@ fn a_slow_reader_is_told_and_makes_nobody_wait() {
     }
     assert_eq!(slow.events.try_recv(), Err(tokio::sync::broadcast::error::TryRecvError::Lagged(5)));
 }
+
+#[test]
+fn what_is_uncertain_is_known_again_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = || {
+        let observer = Observer::new(0, Rules { groups: 8, ..Rules::default() });
+        observer.keep(folder.path());
+        (10..40).step_by(10).for_each(|group| (group..group + 2).for_each(|one| observer.recall_answer(group, one)));
+        observer.recall_scores();
+        observer
+    };
+    let first = |observer: &Observer| observer.next_task("ana", None).unwrap().name().answers[0];
+    let observer = start();
+    assert_eq!(first(&observer), 30, "nothing is known, so the newest");
+    let scores = vec![(10, 0.0, 0.5), (11, 0.0, 0.5), (30, 3.0, 0.1), (31, -3.0, 0.1)];
+    observer.take(1, &LoopEvent::Scored { group: 10, mean_score: 0.0, scores, version: 4 });
+    assert_eq!(first(&observer), 10);
+    observer.keep_scores();
+    let again = start();
+    assert_eq!((first(&again), again.opinion(30).0), (10, observer.opinion(30).0));
+    std::fs::remove_file(folder.path().join("scores.jsonl")).unwrap();
+    again.keep_scores();
+    assert!(!folder.path().join("scores.jsonl").exists(), "nothing new, so nothing is written");
+    again.take(2, &LoopEvent::Scored { group: 20, mean_score: 0.0, scores: vec![(20, 0.0, 9.0)], version: 5 });
+    again.keep_scores();
+    assert_eq!((start().opinion(20).0, start().opinion(30).0), (again.opinion(20).0, observer.opinion(30).0));
+}

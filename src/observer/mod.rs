@@ -7,11 +7,12 @@ pub mod board;
 #[cfg(test)]
 mod board_tests;
 pub mod opinions;
+mod scores;
 pub mod series;
 pub mod told;
 mod watch;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -44,15 +45,16 @@ struct Inner {
     began: Instant,
     state: Mutex<State>,
     /// Of its own: nobody waits for the disk to see an event.
-    skips: Mutex<KeptSkips>,
+    kept: Mutex<Kept>,
     readers: AtomicUsize,
 }
 
-/// Where skips are kept, and those from before the start until they are taken up.
+/// What outlives the daemon beside the store, and skips from before the start until they are taken up.
 #[derive(Debug, Default)]
-struct KeptSkips {
-    file: Option<Skips>,
-    before: Vec<Skip>,
+struct Kept {
+    dir: Option<PathBuf>,
+    skips: Option<Skips>,
+    skipped: Vec<Skip>,
 }
 
 #[derive(Debug)]
@@ -116,18 +118,22 @@ impl Observer {
             started_ms,
             began: Instant::now(),
             state: Mutex::new(state),
-            skips: Mutex::default(),
+            kept: Mutex::default(),
             readers: AtomicUsize::new(0),
         }))
     }
 
-    /// Keeps skips in the data directory `dir`, and has those from before the start for [`Self::recall_skips`]. Without
-    /// it, or where the file cannot be read, they last until the end only.
-    pub fn keep_skips(&self, dir: &Path) {
-        match Skips::open(dir) {
-            Ok((file, before)) => *self.skips() = KeptSkips { file: Some(file), before },
-            Err(error) => tracing::warn!(%error, "skips.jsonl cannot be used: what is skipped is kept in memory only"),
-        }
+    /// Keeps skips and scores in the data directory `dir`, and has those from before the start for
+    /// [`Self::recall_scores`] and [`Self::recall_skips`]. Without it they last until the end only.
+    pub fn keep(&self, dir: &Path) {
+        let (skips, skipped) = match Skips::open(dir) {
+            Ok((file, before)) => (Some(file), before),
+            Err(error) => {
+                tracing::warn!(%error, "skips.jsonl cannot be used: what is skipped is kept in memory only");
+                (None, Vec::new())
+            }
+        };
+        *self.kept() = Kept { dir: Some(dir.to_owned()), skips, skipped };
     }
 
     /// When the daemon started, in milliseconds since the Unix epoch.
@@ -179,7 +185,7 @@ impl Observer {
     pub fn skip(&self, annotator: &str, task: &TaskName) -> bool {
         let skipped = self.state().desk.skip(annotator, task);
         if skipped == Skipped::New
-            && let Some(file) = &mut self.skips().file
+            && let Some(file) = &mut self.kept().skips
             && let Err(error) = file.add(&Skip { by: desk::print(annotator), task: task.clone() })
         {
             tracing::warn!(%error, "a skip could not be written down: it lasts until the end only");
@@ -189,11 +195,34 @@ impl Observer {
 
     /// Takes up the skips from before the start; after the answers and ratings.
     pub fn recall_skips(&self) {
-        let before = std::mem::take(&mut self.skips().before);
+        let before = std::mem::take(&mut self.kept().skipped);
         let mut state = self.state();
         before.iter().for_each(|skip| {
             state.desk.skip_by(skip.by, &skip.task);
         });
+    }
+
+    /// Takes up the scores from before the start, where none came since; after the answers.
+    pub fn recall_scores(&self) {
+        let Some(dir) = self.kept().dir.clone() else { return };
+        let before = scores::read(&dir);
+        let mut state = self.state();
+        for (answer, one) in before {
+            if state.opinions.score_of(answer).is_none() {
+                state.opinions.score(&[(answer, one.score, one.std)], one.version);
+                state.desk.score(&[(answer, one.score, one.std)]);
+            }
+        }
+        state.opinions.changed();
+    }
+
+    /// Writes the scores down where there are new ones since the last time. Waits for the disk.
+    pub fn keep_scores(&self) {
+        let Some(dir) = self.kept().dir.clone() else { return };
+        let Some(all) = self.state().opinions.changed() else { return };
+        if let Err(error) = scores::write(&dir, &all) {
+            tracing::warn!(%error, "scores could not be written down: they last until the end only");
+        }
     }
 
     /// An answer is no longer kept.
@@ -244,8 +273,8 @@ impl Observer {
         self.state().sender = None;
     }
 
-    fn skips(&self) -> MutexGuard<'_, KeptSkips> {
-        self.0.skips.lock().unwrap_or_else(PoisonError::into_inner)
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

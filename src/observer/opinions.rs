@@ -35,6 +35,8 @@ struct Heard {
 #[derive(Debug, Clone, Default)]
 pub struct Opinions {
     scores: BTreeMap<AnswerId, Score>,
+    /// Whether there are scores since the last [`Opinions::changed`].
+    scored: bool,
     ratings: HashMap<AnswerId, Vec<u64>>,
     heard: VecDeque<Heard>,
     /// By a hash of the client's id.
@@ -44,6 +46,7 @@ pub struct Opinions {
 impl Opinions {
     /// Takes up scores of `version`.
     pub fn score(&mut self, scores: &[(AnswerId, f64, f64)], version: RewardVersion) {
+        self.scored |= !scores.is_empty();
         for &(answer, score, std) in scores {
             self.scores.insert(answer, Score { score, std, version });
         }
@@ -83,6 +86,12 @@ impl Opinions {
     /// The newest score of an answer.
     pub fn score_of(&self, answer: AnswerId) -> Option<Score> {
         self.scores.get(&answer).copied()
+    }
+
+    /// All scores, by answer, where there are new ones since the last call.
+    pub fn changed(&mut self) -> Option<Vec<(AnswerId, Score)>> {
+        let scored = std::mem::take(&mut self.scored);
+        scored.then(|| self.scores.iter().map(|(answer, score)| (*answer, *score)).collect())
     }
 
     /// Journal sequences of the ratings that speak of an answer, oldest first.

@@ -16,6 +16,8 @@ use crate::clock;
 
 /// Between two looks at rates and at the reward model's view.
 const BEAT: Duration = Duration::from_secs(2);
+/// Beats between two times that the scores are written down.
+const KEEP_EVERY: u64 = 15;
 /// Answers from before the start that can become tasks.
 const MOST_ANSWERS: usize = 2048;
 /// Ratings read from the store at a time.
@@ -32,25 +34,35 @@ impl Observer {
             }
             let mut beats = interval_at(Instant::now() + BEAT, BEAT);
             beats.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            let mut beat = 0;
             loop {
                 tokio::select! {
                     event = events.next() => match event {
                         Some(event) => self.take(clock::now_ms(), &event),
                         None => break,
                     },
-                    _ = beats.tick() => self.beat(clock::now_ms(), &handle.reward()),
+                    _ = beats.tick() => {
+                        self.beat(clock::now_ms(), &handle.reward());
+                        beat += 1;
+                        if beat % KEEP_EVERY == 0 {
+                            // Nobody waits for it: events go on meanwhile.
+                            let observer = self.clone();
+                            drop(actix_web::rt::task::spawn_blocking(move || observer.keep_scores()));
+                        }
+                    }
                 }
             }
             self.end();
         }
     }
 
-    /// Takes up the newest answers, then the newest of what was said of answers, and then what was skipped.
+    /// Takes up the newest answers and their scores, then the newest of what was said of answers, and then what was skipped.
     fn read_back(&self, past: &Past) {
         match past.answers(u64::MAX, MOST_ANSWERS) {
             Ok(answers) => answers.iter().for_each(|(_, answer)| self.recall_answer(answer.group, answer.id)),
             Err(error) => tracing::warn!(%error, "answers from before the start could not be read"),
         }
+        self.recall_scores();
         let (mut before, mut found) = (u64::MAX, Vec::new());
         while found.len() < MOST_RATINGS {
             match past.feedback(before, CHUNK) {

@@ -3,9 +3,13 @@
 //! Invariant: what the page says is saved is looked up at the daemon; a machine without the browser skips with a sentence
 //! unless `UNDERSTUDY_BROWSER=1`.
 
+mod begun;
 mod driver;
 mod looks;
 mod rating;
+mod token;
+
+use std::path::Path;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -29,10 +33,18 @@ pub(crate) struct Stage {
 impl Stage {
     /// Sets it up; `None` where there is no browser.
     fn open(more: &[&str]) -> Option<Self> {
+        Self::prepared(more, |_| {})
+    }
+
+    /// The same with something done to the data directory before the daemon starts.
+    fn prepared(more: &[&str], prepare: impl FnOnce(&Path)) -> Option<Self> {
         let browser = Browser::open()?;
         let folder = tempfile::tempdir().expect("a folder");
         let model = tiny(folder.path());
-        let mut daemon = Daemon::start_with(&folder.path().join("data"), &model, &[&SETTINGS[..], more].concat());
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data).expect("a folder");
+        prepare(&data);
+        let mut daemon = Daemon::start_with(&data, &model, &[&SETTINGS[..], more].concat());
         daemon.ready().expect("it starts");
         let address = daemon.line().address().to_owned();
         Some(Self { browser, daemon, address, _folder: folder })

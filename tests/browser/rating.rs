@@ -8,19 +8,19 @@ use super::driver::{DOWN, ENTER, UP};
 use super::{Browser, Stage};
 
 /// The answers in the order in which they are shown.
-fn shown(browser: &Browser) -> Vec<Value> {
+pub(super) fn shown(browser: &Browser) -> Vec<Value> {
     let script = "return [...document.querySelectorAll('.task [data-answer]')].map((e) => Number(e.dataset.answer))";
     browser.run(script, &[]).as_array().cloned().unwrap_or_default()
 }
 
 /// Opens the queue of one kind and waits for its first task.
-fn begin(stage: &Stage, kind: &str) {
+pub(super) fn begin(stage: &Stage, kind: &str) {
     stage.visit(&format!("rate/{kind}"));
     stage.browser.until("document.querySelector('.task .actions')");
 }
 
 /// Does something and gives what the daemon keeps of it, with the answers that were shown.
-fn rate(stage: &Stage, before: &mut Vec<String>, act: impl Fn(&Browser)) -> (Vec<Value>, Vec<Value>) {
+pub(super) fn rate(stage: &Stage, before: &mut Vec<String>, act: impl Fn(&Browser)) -> (Vec<Value>, Vec<Value>) {
     stage.browser.until("document.querySelector('.task .actions')");
     let answers = shown(&stage.browser);
     act(&stage.browser);

@@ -1,4 +1,5 @@
-// The way to the daemon. Invariant: a refusal becomes a Problem with one sentence, whatever form it came in.
+// The way to the daemon. Invariant: a refusal becomes a Problem with one sentence, whatever form it came in; where a token
+// is missing or wrong, a person is asked for it once and the request goes on with what they give.
 
 const TOKEN = 'understudy.token';
 
@@ -16,23 +17,47 @@ export class Problem extends Error {
 
 export const token = () => { try { return localStorage.getItem(TOKEN) ?? ''; } catch { return ''; } };
 export function setToken(value) {
+  declined = false;
   try { value ? localStorage.setItem(TOKEN, value) : localStorage.removeItem(TOKEN); } catch { /* it lasts for no visit */ }
 }
 
-/** The response, or a Problem. */
+let ask = null;
+let asking = null;
+let declined = false;
+/** `run(why)` asks a person for the token and resolves to whether they gave one. */
+export const ontoken = (run) => { ask = run; };
+
+/** Whether to try again: with the token that has come meanwhile, or the one that somebody gives now. */
+async function admitted(method, tried, why) {
+  if (token() !== tried) return true;
+  // Who has said no is asked again when they do something, not when the page looks for news.
+  if (!ask || (declined && method === 'GET')) return false;
+  asking ??= ask(why).finally(() => { asking = null; });
+  declined = !(await asking);
+  return !declined;
+}
+
+/** The response, or a Problem. `more.quiet` asks nobody for a token. */
 export async function request(method, path, body, more = {}) {
+  for (;;) {
+    const tried = token();
+    const response = await sent(method, path, body, more, tried);
+    if (response.ok) return response;
+    const found = await problem(response);
+    if (found.status !== 401 || more.quiet || !(await admitted(method, tried, found.message))) throw found;
+  }
+}
+
+async function sent(method, path, body, more, secret) {
   const headers = { ...more.headers };
   if (body !== undefined) headers['content-type'] = 'application/json';
-  if (token()) headers.authorization = `Bearer ${token()}`;
-  let response;
+  if (secret) headers.authorization = `Bearer ${secret}`;
   try {
-    response = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal: more.signal });
+    return await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal: more.signal });
   } catch (error) {
     if (error.name === 'AbortError') throw error;
     throw new Problem(0, 'the daemon cannot be reached; is it running?');
   }
-  if (response.ok) return response;
-  throw await problem(response);
 }
 
 async function problem(response) {
@@ -40,7 +65,6 @@ async function problem(response) {
   try { said = await response.json(); } catch { /* no JSON: the status must do */ }
   const openai = said.error;
   const detail = said.detail ?? openai?.message ?? said.title ?? `the daemon answered ${response.status}`;
-  if (response.status === 401) document.dispatchEvent(new CustomEvent('understudy:token', { detail }));
   return new Problem(response.status, detail, {
     code: said.code ?? openai?.code,
     field: said.field ?? openai?.param,

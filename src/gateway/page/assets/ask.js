@@ -3,11 +3,14 @@
 import { events, get, request, Problem } from './api.js';
 import { announce, button, counted, figure, fill, h, prose } from './dom.js';
 import { bind } from './keys.js';
+import { draft as kept } from './draft.js';
 import { grader, record, takeBack } from './grade.js';
+import { why, withWhy } from './why.js';
 
-const DRAFT = 'understudy.draft';
-const keep = (text) => { try { localStorage.setItem(DRAFT, text); } catch { /* for this visit */ } };
-const draft = () => { try { return localStorage.getItem(DRAFT) ?? ''; } catch { return ''; } };
+const question = kept('ask');
+const reasons = kept('why');
+const keep = (text) => (text ? question.set(text) : question.clear());
+const draft = () => question.get() ?? '';
 
 export function show(main, { signal, argument }) {
   const box = h('textarea', { id: 'question', rows: '3', maxlength: '20000', placeholder: 'What do you want to know?', autocomplete: 'off' });
@@ -98,11 +101,16 @@ export function show(main, { signal, argument }) {
     const about = h('p.note.about', null, `answer ${id} · policy ${changed ? answer.spans.map((span) => span.version).join(' → ') : version}`,
       changed && ' (it learned under way)', answer?.tokens && ` · ${counted(answer.tokens, 'token')}`, answer?.finish === 'length' && ' · cut at the longest length',
       answer?.feedback?.length > 0 && ` · ${counted(answer.feedback.length, 'rating')} so far`);
+    const reason = why(() => reasons.set({ answer: id, text: reason.text() }));
     const rate = async (list) => {
-      const ids = await record(list, status, `answer ${id} by policy ${version}`);
-      if (ids) undo.push(ids);
+      const ids = await record(withWhy(list, reason.text()), status, `answer ${id} by policy ${version}`);
+      if (ids) {
+        undo.push(ids);
+        reason.clear();
+        reasons.clear();
+      }
       back.hidden = !undo.length;
-      if (ids) learned(ids.at(-1), status);
+      if (ids && status.querySelector('.saved')) learned(ids.at(-1), status);
     };
     const takeLast = async () => {
       if (!undo.length) return;
@@ -111,9 +119,11 @@ export function show(main, { signal, argument }) {
     };
     const { element, keys } = grader({ answer: id, text, kinds: ['stars', 'thumb', 'edit', 'flag'], rate });
     const back = button('Undo', 'z', takeLast, { hidden: !undo.length });
+    const begun = reasons.get();
+    if (begun?.answer === id) reason.write(begun.text);
     fill(place, h('article.answer', null, asked && h('h2.asked', null, asked), prose(answer?.html, text || '(an empty answer)'), about,
-      element, h('div.row.after', null, status, back)));
-    bind([...keys, ['z', 'take the last rating back', takeLast], ...base]);
+      reason.element, element, h('div.row.after', null, status, h('div.side', null, reason.opener, back))));
+    bind([...keys, ...reason.keys, ['z', 'take the last rating back', takeLast], ...base]);
     if (known) announce('The answer is whole. Rate it with 1 to 5, u or d.');
   }
 

@@ -1,6 +1,10 @@
-// Rating one answer: stars, thumbs, a better text, a flag. Invariant: "saved" is said only after the daemon said so.
+// Rating one answer: stars, thumbs, a better text, a flag. Invariant: "saved" is said only after the daemon said so; a
+// text that was begun is there again after a reload.
 import { button, fill, h } from './dom.js';
+import { draft } from './draft.js';
 import { give, retract, whenSaved } from './ratings.js';
+
+const begun = draft('text');
 
 /**
  * Gives ratings one after the other and says in `status` what became of them: the ids that were saved or wait, or `null`
@@ -54,8 +58,10 @@ export function grader({ answer, text, kinds, rate }) {
   const parts = [];
   const more = h('div.more', { hidden: true });
   const open = (form, focus) => { fill(more, form); more.hidden = false; focus.focus(); };
-  const close = () => { more.hidden = true; more.replaceChildren(); };
+  const close = () => { more.hidden = true; more.replaceChildren(); begun.clear(); };
   const send = (fields) => { close(); rate([fields]); };
+  const was = begun.get();
+  const written = (what) => (was?.answer === answer && was.what === what ? was.text : null);
   if (kinds.includes('stars')) {
     const stars = [1, 2, 3, 4, 5].map((n) => {
       const run = () => send({ kind: 'stars', answer, stars: n });
@@ -74,7 +80,7 @@ export function grader({ answer, text, kinds, rate }) {
   if (kinds.includes('edit')) {
     const run = () => {
       const field = h('textarea', { id: 'edit', rows: '6', maxlength: '32000' });
-      field.value = text;
+      field.value = written('edit') ?? text;
       const save = () => field.value.trim() && send({ kind: 'edit', answer, text: field.value });
       open(form(field, 'What it should have said', 'Save this text', save), field);
     };
@@ -84,6 +90,7 @@ export function grader({ answer, text, kinds, rate }) {
   if (kinds.includes('flag')) {
     const run = () => {
       const field = h('input', { id: 'flag', maxlength: '500' });
+      field.value = written('flag') ?? '';
       open(form(field, 'What is wrong with it?', 'Flag it', () => send({ kind: 'flag', answer, reason: field.value.trim() })), field);
     };
     keys.push(['f', 'flag it', run]);
@@ -91,11 +98,13 @@ export function grader({ answer, text, kinds, rate }) {
   }
   if (extras.length) parts.push(h('div.extras', null, extras));
   const form = (field, label, word, run) => {
+    field.addEventListener('input', () => begun.set({ answer, what: field.id, text: field.value }));
     field.addEventListener('keydown', (event) => {
       if (event.key === 'Enter' && (event.ctrlKey || event.metaKey || field.tagName === 'INPUT')) { event.preventDefault(); run(); }
     });
     return [h('label', { for: field.id }, label), field,
       h('div.row', null, button(word, '', run, { kind: 'main' }), button('Cancel', '', close))];
   };
+  if (was?.answer === answer) keys.find(([key]) => key === was.what[0])?.[2]();
   return { element: h('div.grader', null, h('div.bar', null, parts), more), keys };
 }

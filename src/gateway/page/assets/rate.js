@@ -1,22 +1,27 @@
 // Rate: one answer, pair or list after the other. Invariant: who rates sees neither version nor score; the next task
-// comes only when the last rating is saved or kept in this browser.
+// comes only when the last rating is saved or kept in this browser; what was begun survives a reload.
 import { get, post } from './api.js';
 import { add, announce, attribution, button, fill, h, prose } from './dom.js';
+import { draft } from './draft.js';
 import { grader, record, takeBack } from './grade.js';
 import { bind } from './keys.js';
 import { name } from './person.js';
 import { ranking } from './ranking.js';
+import { why, withWhy } from './why.js';
 
 const KINDS = [['any', 'Anything'], ['stars', 'Stars'], ['thumb', 'Thumbs'], ['pair', 'Pairs'], ['ranking', 'Rankings']];
 const KIND = 'understudy.kind';
 const POLL_MS = 2500;
+const begun = draft('rate');
 
 export function show(main, { signal, argument }) {
   let kind = KINDS.some(([one]) => one === argument) ? argument : remembered();
   let task = null;
   let busy = false;
   let timer = null;
+  let list = null;
   const undo = [];
+  const reason = why(() => keep());
   const waiting = h('span.note.count');
   const status = h('p.status', { role: 'status' });
   const place = h('div.task');
@@ -27,6 +32,9 @@ export function show(main, { signal, argument }) {
   mark();
   next();
 
+  /** What was begun on the task: it is there again after a reload, and after an undo. */
+  const state = () => ({ task: task.task, list: list?.state(), why: reason.text() });
+  function keep() { if (task) begun.set(state()); }
   function remembered() { try { return localStorage.getItem(KIND) ?? 'any'; } catch { return 'any'; } }
   function mark() { for (const chip of chips) chip.setAttribute('aria-pressed', String(chip.dataset.kind === kind)); }
   function choose(one) {
@@ -65,15 +73,16 @@ export function show(main, { signal, argument }) {
     timer = setTimeout(() => next(), POLL_MS);
   }
 
-  async function rate(list) {
+  async function rate(ratings) {
     if (busy || !task) return;
     busy = true;
-    const done = task;
-    const ids = await record(list, status);
+    const [done, was] = [task, state()];
+    const ids = await record(withWhy(ratings, was.why), status);
     busy = false;
     if (!ids) return;
     task = null;
-    undo.push({ ids, task: done });
+    begun.clear();
+    undo.push({ ids, task: done, was });
     announce('saved, the next one');
     if (!signal.aborted) next(done.answers.map(({ answer }) => answer));
   }
@@ -84,6 +93,7 @@ export function show(main, { signal, argument }) {
     const skipped = task;
     try {
       await post(`/v1/tasks/${encodeURIComponent(skipped.task)}/skip`, { annotator: name() });
+      begun.clear();
       fill(status, h('span.note', null, 'skipped'));
     } catch (problem) {
       fill(status, h('span.problem', null, problem.message));
@@ -100,6 +110,7 @@ export function show(main, { signal, argument }) {
       undo.pop();
       busy = false;
       clearTimeout(timer);
+      begun.set(last.was);
       paint(last.task);
       return;
     }
@@ -108,40 +119,54 @@ export function show(main, { signal, argument }) {
 
   /** Shows a task; its buttons and keys follow from its kind. */
   function paint(found) {
-    task = found;
+    [task, list] = [found, null];
+    const was = begun.get();
+    reason.clear();
     fill(waiting, found.waiting > 0 ? `${found.waiting} waiting` : '');
     const { question, answers } = found;
-    const general = [['s', 'skip it', skip], ['z', 'take the last rating back', back]];
+    const general = [...reason.keys, ['s', 'skip it', skip], ['z', 'take the last rating back', back]];
     const { body, bar, keys } = parts(found, answers);
-    const side = h('div.side', null, button('Skip', 's', skip, { kind: 'quiet' }), undo.length > 0 && button('Undo', 'z', back, { kind: 'quiet' }));
-    fill(place, asked(question), body, h('div.actions', null, bar, side));
+    if (was?.task === found.task) {
+      list?.restore(was.list);
+      reason.write(was.why);
+    }
+    const side = h('div.side', null, reason.opener, button('Skip', 's', skip, { kind: 'quiet' }), undo.length > 0 && button('Undo', 'z', back, { kind: 'quiet' }));
+    fill(place, asked(question), body, h('div.actions', null, reason.element, bar, side));
     bind([...keys, ...general]);
   }
 
   function parts(found, answers) {
     const article = (answer, label) => h('article.answer', { 'data-answer': String(answer.answer), 'aria-label': label ? `Answer ${label}` : 'The answer' },
       label && h('h3.label', { 'aria-hidden': 'true' }, label), prose(answer.html, answer.text));
+    const down = (answer) => ({ kind: 'thumb', answer: answer.answer, up: false });
+    // Not a tie: each is bad for itself, and none is better.
+    const bad = () => rate(answers.map(down));
     if (found.kind === 'pair') {
       const [a, b] = answers;
       const pair = (better, worse, strength) => () => rate([{ kind: 'pair', better: better.answer, worse: worse.answer, strength }]);
-      const down = (answer) => ({ kind: 'thumb', answer: answer.answer, up: false });
       const choices = [
         ['1', 'A much better', pair(a, b, 2)], ['2', 'A better', pair(a, b, 1)],
         ['3', 'Equal', () => rate([{ kind: 'ranking', levels: [[a.answer, b.answer]] }])],
         ['4', 'B better', pair(b, a, 1)], ['5', 'B much better', pair(b, a, 2)],
-        // Not a tie: each is bad for itself, and neither is better.
-        ['0', 'Both bad', () => rate([down(a), down(b)])],
+        ['0', 'Both bad', bad],
       ];
       const bar = h('div.choices', { role: 'group', 'aria-label': 'Which is better?' },
         choices.map(([key, label, run]) => button(label, key, run, { kind: key === '0' ? 'down' : 'n' })));
       return { body: h('div.pair', null, article(a, 'A'), article(b, 'B')), bar, keys: choices };
     }
     if (found.kind === 'ranking') {
-      const list = ranking(answers);
-      const save = () => rate([{ kind: 'ranking', levels: list.levels() }]);
+      list = ranking(answers, keep);
+      const mine = list;
+      const save = () => {
+        const levels = mine.levels();
+        if (levels.flat().length >= 2) rate([{ kind: 'ranking', levels }]);
+        else fill(status, h('span.problem', null, 'rank two at least, or say that the rest is worse'));
+      };
+      const key = (one) => h('kbd', null, one);
+      const hint = [key(`1–${answers.length}`), ' choose, ', key('↑'), key('↓'), ' move, ', key('='), ' tie, ', key('x'), ' leave out'];
       const bar = h('div.choices', null, button('Save this order', 'Enter', save, { kind: 'main' }),
-        h('span.note.hint', null, h('kbd', null, `1–${answers.length}`), ' choose, ', h('kbd', null, '↑'), h('kbd', null, '↓'), ' move, ', h('kbd', null, '='), ' tie'));
-      return { body: list.element, bar, keys: [...list.keys, ['Enter', 'save this order', save]] };
+        button('All bad', '0', bad, { kind: 'down' }), h('span.note.hint', null, hint));
+      return { body: list.element, bar, keys: [...list.keys, ['Enter', 'save this order', save], ['0', 'all bad', bad]] };
     }
     const [answer] = answers;
     const kinds = found.kind === 'thumb' ? ['thumb', 'edit', 'flag'] : ['stars', 'thumb', 'edit', 'flag'];

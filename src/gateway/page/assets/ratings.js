@@ -46,19 +46,19 @@ export async function give(fields) {
 }
 
 /** Sends what waits, oldest first; stops at the first that cannot go now. */
-export async function flush() {
+export async function flush(quiet = false) {
   while (sending) await sending;
-  sending = drain();
+  sending = drain(quiet);
   try { return await sending; } finally { sending = null; }
 }
 
-async function drain() {
+async function drain(quiet) {
   const outcomes = new Map();
   for (;;) {
     const event = read()[0];
     if (!event) return outcomes;
     try {
-      outcomes.set(event.id, { ack: await post('/v1/feedback', event) });
+      outcomes.set(event.id, { ack: await post('/v1/feedback', event, { quiet }) });
       later.get(event.id)?.();
       later.delete(event.id);
     } catch (problem) {
@@ -79,5 +79,5 @@ export const whenSaved = (id, run) => later.set(id, run);
 /** Takes a rating of this session back. */
 export const retract = (id) => give({ kind: 'retract', feedback: id });
 
-addEventListener('online', () => flush());
-setInterval(() => { if (read().length) flush(); }, 4000);
+addEventListener('online', () => flush(true));
+setInterval(() => { if (read().length && !sending) flush(true); }, 4000);
