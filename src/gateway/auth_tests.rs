@@ -222,6 +222,23 @@ async fn every_reply_has_the_headers_that_keep_a_browser_from_running_it() {
     }
 }
 
+#[actix_web::test]
+async fn a_token_counts_from_its_making_to_its_revocation_without_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let shared = shared(Arc::default(), dir.path(), &ELSEWHERE);
+    let rate =
+        async |header: &str| ask_all(shared.clone(), &[writing(&Method::POST, FEEDBACK, Some(header))]).await[0].status;
+    let first = token(dir.path(), 1, &[Scope::Rate], None);
+    assert_eq!(rate(&first).await, 200);
+    let second = token(dir.path(), 2, &[Scope::Rate], None);
+    assert_eq!(rate(&second).await, 200);
+    let id = Tokens::read(dir.path()).unwrap().tokens[0].id.clone();
+    Tokens::change(dir.path(), |tokens| Ok(tokens.revoke(&id))).unwrap();
+    assert_eq!((rate(&first).await, rate(&second).await), (401, 200));
+    std::fs::remove_file(Tokens::file(dir.path())).unwrap();
+    assert_eq!(rate(&second).await, 401, "without the file nobody is let in");
+}
+
 #[test]
 fn a_daemon_that_nobody_could_use_is_not_started() {
     let dir = tempfile::tempdir().unwrap();
@@ -235,4 +252,34 @@ fn a_daemon_that_nobody_could_use_is_not_started() {
     assert_eq!(locked_for_all(&elsewhere, dir.path(), now), None);
     std::fs::write(Tokens::file(dir.path()), "{").unwrap();
     assert!(locked_for_all(&elsewhere, dir.path(), now).is_some());
+}
+
+#[actix_web::test]
+async fn the_stream_of_events_needs_a_token_where_reads_do_and_the_page_can_send_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let rate = token(dir.path(), 1, &[Scope::Rate], None);
+    let shared = shared(Arc::default(), dir.path(), &[ELSEWHERE[0], ("http.tokens_for_reads", "true")]);
+    let observer = shared.observer.clone();
+    actix_rt::spawn(async move {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        observer.end();
+    });
+    let events = |header| (Method::GET, "/v1/events".to_owned(), String::new(), header);
+    let query = format!("/v1/events?token={}", rate.trim_start_matches("Bearer "));
+    let in_query = (Method::GET, query, String::new(), vec![]);
+    let requests = [events(vec![]), in_query, events(vec![("authorization", rate.as_str())])];
+    let replies = ask_all(shared, &requests).await;
+    assert_eq!(replies.iter().map(|reply| reply.status).collect::<Vec<_>>(), [401, 401, 200]);
+    assert!(replies[2].body.starts_with(": hello"), "{}", replies[2].body);
+    // An EventSource can send no header: the page reads the stream with a request like any other.
+    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/gateway/page/assets");
+    let read = |name: &str| std::fs::read_to_string(assets.join(name)).unwrap();
+    for entry in std::fs::read_dir(&assets).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(!name.ends_with(".js") || !read(&name).contains("EventSource"), "{name} opens an EventSource");
+    }
+    let (api, watch) = (read("api.js"), read("watch.js"));
+    let follow = api.split("function* follow").nth(1).or(api.split("function follow").nth(1)).unwrap();
+    assert!(follow.split("\n}").next().unwrap().contains("await request('GET', path"), "{follow}");
+    assert!(api.contains("headers.authorization = `Bearer ${token()}`") && watch.contains("follow('/v1/events'"));
 }

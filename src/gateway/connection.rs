@@ -50,8 +50,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
             this.seat.moved();
             return Poll::Ready(written);
         }
-        let patience = this.patience;
-        let blocked = this.blocked.get_or_insert_with(|| Box::pin(sleep(patience)));
+        let (patience, seat) = (this.patience, &this.seat);
+        let blocked = this.blocked.get_or_insert_with(|| {
+            seat.stuck();
+            Box::pin(sleep(patience))
+        });
         ready!(blocked.as_mut().poll(context));
         tracing::debug!(seconds = patience.as_secs_f64(), "a client takes nothing of what is sent; it is dropped");
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "nothing was taken (http.write_timeout_s)")))

@@ -2,8 +2,7 @@
 //!
 //! Invariant: a web page elsewhere can neither read nor write here: its `Origin` is not the host that it asks, or, after
 //! a rebound name, its `Host` is none of ours. There are no CORS headers, so no browser lets another origin read a
-//! reply. A panicking handler is a 500 with a body, not a broken connection. The access log has neither query strings
-//! nor tokens.
+//! reply. A panicking handler is a 500 with a body, not a broken connection.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -19,6 +18,7 @@ use futures_util::{FutureExt, StreamExt};
 use metrics::{counter, histogram};
 use tokio::time::Instant;
 
+use super::access::Line;
 use super::auth::{Door, Shown};
 use super::held::Held;
 use super::{ApiError, Shared, problem};
@@ -33,8 +33,6 @@ const HEADERS: [(&str, &str); 5] = [
     ("x-frame-options", "DENY"),
     ("cross-origin-resource-policy", "same-origin"),
 ];
-/// Most characters of a path in the access log.
-const MOST_PATH: usize = 200;
 
 /// Runs around every request.
 pub(super) async fn guard(
@@ -43,14 +41,13 @@ pub(super) async fn guard(
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let begun = Instant::now();
     let route = request.match_pattern();
-    let method = request.method().clone();
     let path = request.path().to_owned();
-    let peer = request.peer_addr();
     let old = request.version() < Version::HTTP_11;
     let admitted = admitted(&request, route.as_deref(), begun);
     let held = Held::of(&mut request);
     let token = admitted.as_ref().ok().cloned().flatten();
     let route = route.unwrap_or_else(|| "other".to_owned());
+    let mut line = Line::of(&request, &route, begun);
     let result = match admitted {
         Err(refusal) => Err(refusal.into()),
         Ok(_) => AssertUnwindSafe(next.call(request)).catch_unwind().await.unwrap_or_else(|_| {
@@ -63,13 +60,10 @@ pub(super) async fn guard(
         Ok(response) => response.status(),
         Err(error) => error.as_response_error().status_code(),
     };
-    let seconds = begun.elapsed().as_secs_f64();
-    let shown: String = path.chars().take(MOST_PATH).collect();
-    let (status_code, ms) = (status.as_u16(), seconds * 1000.0);
-    tracing::debug!(target: "understudy::access", %method, path = shown, route, status = status_code, ms, ?peer, token);
+    line.answered(status, token);
     counter!(HTTP_REQUESTS, "route" => route.clone(), "status" => status.as_str().to_owned()).increment(1);
-    histogram!(HTTP_SECONDS, "route" => route).record(seconds);
-    dressed(problem::shaped(&path, result), old, held)
+    histogram!(HTTP_SECONDS, "route" => route).record(begun.elapsed().as_secs_f64());
+    dressed(problem::shaped(&path, result), old, held, line)
 }
 
 /// The id of the token that let the request in, if it needed one.
@@ -119,16 +113,17 @@ fn dressed<B: MessageBody + 'static>(
     result: Result<ServiceResponse<B>, actix_web::Error>,
     old: bool,
     held: Held,
+    line: Line,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     match result {
         Ok(response) => {
-            let mut response = response.map_body(|_, body| held.kept_by(body.boxed()));
+            let mut response = response.map_body(|_, body| held.kept_by(body.boxed(), line));
             dress(response.response_mut(), old);
             Ok(response)
         }
         Err(error) => {
             let sentence = error.to_string();
-            let mut response = error.error_response().map_body(|_, body| held.kept_by(body));
+            let mut response = error.error_response().map_body(|_, body| held.kept_by(body, line));
             dress(&mut response, old);
             Err(InternalError::from_response(sentence, response).into())
         }
@@ -210,7 +205,7 @@ mod tests {
         for (host, wanted) in [
             ("192.168.0.2:8477", true),
             ("[2001:db8::1]:8477", true),
-            ("rate.example.org", true),
+            ("RATE.example.ORG", true),
             ("localhost", true),
             ("evil.example", false),
         ] {

@@ -17,6 +17,7 @@ use actix_web::error::PayloadError;
 use actix_web::web::Bytes;
 use futures_util::Stream;
 
+use super::access::Line;
 use super::seats::{Busy, Seat};
 
 /// The body, for the handler and for whoever sends the answer.
@@ -42,18 +43,17 @@ impl Held {
         held
     }
 
-    /// The answer's body, which holds what is left of the request's until it is sent.
-    pub(super) fn kept_by(self, body: BoxBody) -> BoxBody {
-        match self.ended.get() && self.busy.is_none() {
-            true => body,
-            false => BoxBody::new(Holding { body, _held: self }),
-        }
+    /// The answer's body, which holds what is left of the request's until it is sent, and then writes `line`.
+    pub(super) fn kept_by(self, body: BoxBody, mut line: Line) -> BoxBody {
+        line.whole = matches!(body.size(), BodySize::None | BodySize::Sized(0));
+        BoxBody::new(Holding { body, line, _held: self })
     }
 }
 
 /// An answer's body and what it holds.
 struct Holding {
     body: BoxBody,
+    line: Line,
     _held: Held,
 }
 
@@ -68,7 +68,13 @@ impl MessageBody for Holding {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Box<dyn std::error::Error>>>> {
-        self.body.as_pin_mut().poll_next(context)
+        let next = self.body.as_pin_mut().poll_next(context);
+        match &next {
+            Poll::Ready(Some(Ok(bytes))) => self.line.bytes += bytes.len() as u64,
+            Poll::Ready(None) => self.line.whole = true,
+            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+        }
+        next
     }
 }
 

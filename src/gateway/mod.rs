@@ -3,6 +3,7 @@
 //! Invariant: whatever arrives is bounded in size and time before it is looked at; a rating is answered with 200 only
 //! after it is durable; every refusal says what is wrong, with which value, and what to do.
 
+mod access;
 mod auth;
 #[cfg(test)]
 mod auth_tests;

@@ -17,9 +17,9 @@ use serde_json::{Map, Value, json};
 use super::problem::{PROBLEM_JSON, is_openai};
 use table::{Reply, Route};
 
-/// Refusals that any route may give: of a foreign web page or without a token's scope, without a token, too often, by a
-/// defect, while shutting down.
-const ANYWHERE: [u16; 5] = [401, 403, 429, 500, 503];
+/// Refusals that any route may give: without a token, of a foreign web page or without a token's scope, where a body too
+/// large is announced, too often, by a defect, while shutting down or without room.
+const ANYWHERE: [u16; 6] = [401, 403, 413, 429, 500, 503];
 
 static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(table::routes);
 static TEXT: LazyLock<String> = LazyLock::new(|| document().to_string());
@@ -66,7 +66,8 @@ pub(super) fn document() -> Value {
             "version": env!("CARGO_PKG_VERSION"),
             "summary": "Ask a policy that learns, rate its answers, watch it learn.",
             "description": "OpenAI's routes answer errors in OpenAI's form, all others as RFC 9457 problem details. \
-                Feedback is acknowledged only after it is on disk; the same id twice is one event. Sequences are places \
+                Where every connection is in use, 503 comes before the path is read: problem details that have OpenAI's \
+                `error` too. Feedback is acknowledged only after it is on disk; the same id twice is one event. Sequences are places \
                 in the journal: they order everything. Times end in `_ms` and count from the Unix epoch.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
@@ -95,6 +96,10 @@ fn operation(route: &Route) -> Value {
             let seconds =
                 json!({"schema": {"type": "string"}, "description": "Seconds until it is worth trying again."});
             reply["headers"] = json!({"Retry-After": seconds});
+        }
+        if status == 401 {
+            let scheme = json!({"schema": {"const": "Bearer"}, "description": "How to show a token."});
+            reply["headers"] = json!({"WWW-Authenticate": scheme});
         }
     }
     replies.sort_keys();
@@ -149,7 +154,7 @@ fn words(status: u16) -> &'static str {
         429 => "Too much waits already; come back.",
         500 => "A defect.",
         502 => "A part failed with the request in hand; send it again.",
-        503 => "It is shutting down or not ready.",
+        503 => "It is shutting down, not ready, or has no room.",
         504 => "The deadline passed.",
         507 => "The disk is nearly full.",
         _ => "Refused.",

@@ -16,8 +16,19 @@ use super::{ApiError, openapi};
 
 /// Media type of problem details.
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
-/// Routes whose clients know OpenAI's form; what lies below them as well.
-const OPENAI: [&str; 3] = ["/v1/chat/completions", "/v1/completions", "/v1/models"];
+/// Routes whose clients know OpenAI's form, those included that are not served here; what lies below them as well.
+const OPENAI: [&str; 10] = [
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/models",
+    "/v1/embeddings",
+    "/v1/responses",
+    "/v1/moderations",
+    "/v1/files",
+    "/v1/batches",
+    "/v1/images",
+    "/v1/audio",
+];
 
 /// Whether errors of `path` take OpenAI's form.
 pub(super) fn is_openai(path: &str) -> bool {
@@ -134,6 +145,7 @@ mod tests {
             ("/v1/completions", true),
             ("/v1/models", true),
             ("/v1/models/tiny", true),
+            ("/v1/embeddings", true),
             ("/v1/modelsx", false),
             ("/v1/feedback", false),
             ("/", false),

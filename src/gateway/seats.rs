@@ -1,8 +1,8 @@
 //! Who is connected: a seat each, of which there are so many and no more.
 //!
 //! Invariant: whoever comes is let in at once or told at once that there is no room; nobody waits for somebody else's
-//! patience. Where all seats are taken, the one whose request is awaited longest is given away, of the address that has
-//! most such; a seat whose request is whole and being answered is never given away.
+//! patience. Where all seats are taken, the one whose client is awaited longest is given away (its request is not whole,
+//! or it takes nothing of its answer), of the address that has most such; a seat whose client waits for us never is.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,24 +24,49 @@ enum Stage {
     Working,
 }
 
+/// After how long a client that takes nothing of its answer can lose its seat to somebody who waits for one. A slow line
+/// takes something more often than that; `http.write_timeout_s` is for when nobody waits.
+const STUCK: Duration = Duration::from_secs(2);
+
+/// What is known of a connection.
+#[derive(Debug, Clone, Copy)]
+struct State {
+    stage: Stage,
+    since: Instant,
+    /// Since when it takes nothing of what is sent.
+    stuck: Option<Instant>,
+}
+
+impl State {
+    fn now(stage: Stage) -> Self {
+        Self { stage, since: Instant::now(), stuck: None }
+    }
+
+    /// Since when the client is awaited; `None` where it waits for us.
+    fn awaited(self) -> Option<Instant> {
+        let stuck = self.stuck.filter(|stuck| stuck.elapsed() >= STUCK);
+        stuck.or((self.stage != Stage::Working).then_some(self.since))
+    }
+}
+
 /// One connection's seat.
 #[derive(Debug)]
 pub(super) struct Seat {
     peer: Peer,
-    state: Mutex<(Stage, Instant)>,
+    state: Mutex<State>,
     given_away: Notify,
 }
 
 impl Seat {
-    fn state(&self) -> MutexGuard<'_, (Stage, Instant)> {
-        // Two plain values that are written together: nothing is torn by a panic.
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Plain values that are written together: nothing is torn by a panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A request's head has come; its body is `whole` or still to come.
     pub(super) fn serve(self: &Arc<Self>, whole: bool) -> Busy {
         let busy = Busy(self.clone());
-        *self.state() = (Stage::Body, Instant::now());
+        *self.state() = State::now(Stage::Body);
         if whole {
             busy.heard();
         }
@@ -50,7 +75,13 @@ impl Seat {
 
     /// Something that was sent has been taken.
     pub(super) fn moved(&self) {
-        self.state().1 = Instant::now();
+        let mut state = self.state();
+        (state.since, state.stuck) = (Instant::now(), None);
+    }
+
+    /// What was sent is not taken now.
+    pub(super) fn stuck(&self) {
+        self.state().stuck = Some(Instant::now());
     }
 
     /// Comes back when the seat has been given away, or when no request has come for about `patience`.
@@ -60,8 +91,8 @@ impl Seat {
                 () = self.given_away.notified() => return,
                 () = tokio::time::sleep(patience) => {}
             }
-            let (stage, since) = *self.state();
-            if stage == Stage::Head && since.elapsed() >= patience {
+            let state = *self.state();
+            if state.stage == Stage::Head && state.since.elapsed() >= patience {
                 return;
             }
         }
@@ -75,13 +106,14 @@ pub(super) struct Busy(Arc<Seat>);
 impl Busy {
     /// The request's body is whole.
     pub(super) fn heard(&self) {
-        *self.0.state() = (Stage::Working, Instant::now());
+        *self.0.state() = State::now(Stage::Working);
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        *self.0.state() = (Stage::Head, Instant::now());
+        let mut state = self.0.state();
+        *state = State { stuck: state.stuck, ..State::now(Stage::Head) };
     }
 }
 
@@ -132,19 +164,19 @@ impl Seats {
         }
         let number = taken.next;
         taken.next += 1;
-        let state = Mutex::new((Stage::Head, Instant::now()));
+        let state = Mutex::new(State::now(Stage::Head));
         let seat = Arc::new(Seat { peer, state, given_away: Notify::new() });
         taken.seats.insert(number, seat.clone());
         Some(Seated { seat, number, seats: self.clone() })
     }
 }
 
-/// The seat to give away: the longest awaited of the address that has most seats without a whole request.
+/// The seat to give away: the longest awaited of the address that has most seats whose client is awaited.
 fn longest_awaited(seats: &BTreeMap<u64, Arc<Seat>>) -> Option<u64> {
     let mut peers: BTreeMap<&Peer, (usize, Instant, u64)> = BTreeMap::new();
     for (number, seat) in seats {
-        let (stage, since) = *seat.state();
-        if stage != Stage::Working {
+        let awaited = seat.state().awaited();
+        if let Some(since) = awaited {
             let (count, oldest, of) = peers.entry(&seat.peer).or_insert((0, since, *number));
             *count += 1;
             if since < *oldest {
@@ -228,14 +260,31 @@ mod tests {
         assert!(!over(&reading.seat, Duration::from_secs(60)).await, "an answer may take as long as it takes");
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn one_that_takes_nothing_of_its_answer_makes_room_and_one_that_takes_a_little_does_not() {
+        let seats = Seats::new(2);
+        let (stuck, slow) = (seats.enter(peer(1)).unwrap(), seats.enter(peer(1)).unwrap());
+        let _busy = (stuck.seat.serve(true), slow.seat.serve(true));
+        stuck.seat.stuck();
+        slow.seat.stuck();
+        tokio::time::advance(STUCK / 2).await;
+        assert!(seats.enter(peer(1)).is_none(), "both may have been slow for a moment");
+        slow.seat.moved();
+        slow.seat.stuck();
+        tokio::time::advance(STUCK / 2).await;
+        let next = seats.enter(peer(1)).unwrap();
+        assert!(given_away(&stuck).await && !given_away(&slow).await);
+        drop(next);
+    }
+
     #[test]
     fn a_seat_is_free_again_when_its_connection_is_gone() {
         let seats = Seats::new(1);
-        let busy = |seated: &Seated| seated.seat.serve(true);
         for _ in 0..3 {
             let seated = seats.enter(Peer::Unknown).unwrap();
-            let _busy = busy(&seated);
+            let _busy = seated.seat.serve(true);
             assert!(seats.enter(Peer::Unknown).is_none());
         }
+        assert!(seats.taken().seats.is_empty());
     }
 }

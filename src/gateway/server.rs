@@ -134,11 +134,13 @@ async fn turned_away(mut io: TcpStream) -> Result<(), DispatchError> {
     Ok(())
 }
 
-/// The reply where there is no room.
+/// The reply where there is no room: the path is not known yet, so the body has both forms of an error.
 fn no_room() -> String {
     let message = "every connection is in use (http.max_connections); try again in a moment";
     let error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "no_room", None, message);
-    let body = problem::details(&error, Some(1)).to_string();
+    let mut body = problem::details(&error, Some(1));
+    body["error"] = error.body()["error"].take();
+    let body = body.to_string();
     format!(
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {}\r\ncontent-length: {}\r\nretry-after: 1\r\n\
          connection: close\r\n\r\n{body}",

@@ -16,8 +16,8 @@ use super::backend::{Ack, Backend, ChatEvent, ChatEvents, ChatRequest, Refusal, 
 use super::{Shared, guard, routes};
 use crate::config::Layers;
 
-/// Answers every chat with "Hé is <n>." in three tokens, and keeps ratings in memory. Asked for "endless" it says 4 KiB
-/// again and again, asked for "silent" nothing, until nobody listens.
+/// Answers every chat with "Hé is <n>." in three tokens, and keeps ratings in memory. Asked for "huge" it says 2 MiB;
+/// for "endless" 4 KiB again and again, for "silent" nothing, until nobody listens.
 #[derive(Default)]
 pub(super) struct Scripted {
     pub(super) asked: Mutex<Vec<ChatRequest>>,
@@ -57,7 +57,10 @@ impl Backend for Scripted {
                 _ => ChatEvent::Finished {
                     sample,
                     answer: 12 + sample as u64,
-                    text: format!("Hé is {sample}."),
+                    text: match content.as_str() {
+                        "huge" => format!("Hé is {}", "x".repeat(2 << 20)),
+                        _ => format!("Hé is {sample}."),
+                    },
                     finish: if sample == 0 { Finish::EndOfSequence } else { Finish::Length },
                     prompt_tokens: 7,
                     tokens: 3,

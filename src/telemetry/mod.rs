@@ -70,7 +70,11 @@ pub fn set_log_filter(filter: &str) -> Result<(), String> {
 }
 
 fn filter_of(text: &str) -> Result<EnvFilter, String> {
-    EnvFilter::try_new(text).map_err(|error| format!("'log.filter' is \"{text}\", which is no filter ({error})"))
+    let filter = EnvFilter::try_new(text);
+    let filter = filter.map_err(|error| format!("'log.filter' is \"{text}\", which is no filter ({error})"))?;
+    // What it calls errors are clients' broken requests: anybody could fill the log with them.
+    let quiet = || "actix_http::h1=off".parse().expect("a target and a level");
+    Ok(if text.contains("actix_http") { filter } else { filter.add_directive(quiet()) })
 }
 
 /// Installs the process-wide recorder and describes every metric; the handle renders them.

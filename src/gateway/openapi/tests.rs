@@ -127,3 +127,76 @@ fn a_path_has_its_methods_and_nothing_else_has_any() {
         assert!(methods_of(path).is_empty(), "{path}");
     }
 }
+
+/// Each documented method once, with what it needs to reach the door; `headers` as given.
+async fn at_the_door(settings: &[(&str, &str)], headers: &[(&str, &str)]) -> Vec<(Value, Reply)> {
+    let mut layers = Layers::built_in();
+    settings.iter().for_each(|(key, value)| layers.set(key, value, crate::config::Origin::BuiltIn).unwrap());
+    let config = layers.finish().unwrap().config;
+    let document = document();
+    let routes: Vec<_> = ROUTES.iter().map(|route| (route, route.path.replace(['{', '}'], ""))).collect();
+    let asked = |(route, path): &(&super::Route, String)| -> (Method, String) {
+        (Method::from_bytes(route.method.as_bytes()).unwrap(), path.clone())
+    };
+    let asked: Vec<_> = routes.iter().map(asked).collect();
+    let requests = asked
+        .iter()
+        .map(|(method, path)| -> Asked<'_> { (method.clone(), path.as_str(), String::new(), headers.to_vec()) });
+    let shared = Shared::new(Arc::new(Scripted::default()), config.http, config.generation, None);
+    // The stream of events ends at once, so that it can be read to its end.
+    shared.observer.end();
+    let replies = ask_of(shared, requests.collect()).await;
+    let operation = |route: &super::Route| document["paths"][route.path][route.method.to_lowercase()].clone();
+    routes.iter().map(|(route, _)| operation(route)).zip(replies).collect()
+}
+
+/// The reply is one of those that the document names, with a body of the documented type and form.
+fn documented(operation: &Value, reply: &Reply) {
+    let what = format!("{}: {} {}", operation["operationId"], reply.status, reply.body);
+    let named = &operation["responses"][reply.status.to_string()];
+    assert!(named.is_object(), "not documented: {what}");
+    let kind = reply.headers.get("content-type").map(String::as_str).unwrap_or_default();
+    let schema = named["content"][kind]["schema"]["$ref"].as_str().unwrap_or_default();
+    if reply.status >= 400 {
+        let members: &[&str] = match schema {
+            "#/components/schemas/Problem" => &["type", "title", "status", "detail", "code"],
+            "#/components/schemas/OpenAiError" => &["error"],
+            "#/components/schemas/Readiness" => &["ready", "reasons"],
+            _ => panic!("{kind} is not documented: {what}"),
+        };
+        assert!(members.iter().all(|member| !reply.json()[member].is_null()), "{what}");
+    }
+    let headers = named["headers"].as_object().cloned().unwrap_or_default();
+    assert!(headers.keys().all(|name| reply.headers.contains_key(&name.to_lowercase())), "{what}");
+}
+
+#[actix_web::test]
+async fn every_refusal_at_the_door_is_documented_where_it_can_be_met_in_the_form_it_has() {
+    let closed = [("http.bind", "0.0.0.0:1"), ("http.tokens_for_reads", "true"), ("http.writes_per_s", "0")];
+    let limited = [("http.bind", "0.0.0.0:1"), ("http.tokens_for_reads", "true"), ("http.write_burst", "1")];
+    let cases: [(&[(&str, &str)], &[(&str, &str)], u16, usize); 4] = [
+        (&closed, &[], 401, 20),
+        (&[], &[("host", "evil.example")], 403, ROUTES.len()),
+        (&[], &[("content-length", "1000000000")], 413, ROUTES.len()),
+        (&limited, &[], 429, 15),
+    ];
+    for (settings, headers, status, least) in cases {
+        let replies = at_the_door(settings, headers).await;
+        replies.iter().for_each(|(operation, reply)| documented(operation, reply));
+        let met = replies.iter().filter(|(_, reply)| reply.status == status).count();
+        assert!(met >= least, "{status} was met {met} times only");
+    }
+    // The loop has ended.
+    let events =
+        at_the_door(&[], &[]).await.into_iter().find(|(operation, _)| operation["operationId"] == "get_events");
+    let (operation, reply) = events.unwrap();
+    assert_eq!(reply.status, 503);
+    documented(&operation, &reply);
+    for (path, methods) in document()["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            for status in ["401", "403", "413", "429", "503"] {
+                assert!(operation["responses"][status]["content"].is_object(), "{method} {path} has no {status}");
+            }
+        }
+    }
+}
