@@ -100,6 +100,8 @@ mod tests {
         let lines = Lines::default();
         let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_writer(lines.clone());
         let subscriber = subscriber.with_max_level(tracing::Level::TRACE).finish();
+        // With one subscriber alone, what another test's thread logs first would be off for all threads.
+        let _second = tracing::Dispatch::new(tracing_subscriber::registry());
         let logs = tracing::subscriber::set_default(subscriber);
         let (right, wrong) = (format!("Bearer {secret}"), "Bearer ust-wrong-0123456789");
         let query = format!("/healthz?token={secret}&access_token=hunter2");

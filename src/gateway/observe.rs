@@ -1,7 +1,7 @@
 //! What can be seen without changing anything: metrics, health, models, versions.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::CONTENT_TYPE;
+use actix_web::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use actix_web::{HttpResponse, web};
 use serde_json::json;
 
@@ -25,6 +25,9 @@ pub(super) async fn readyz(shared: web::Data<Shared>) -> HttpResponse {
         true => HttpResponse::Ok(),
         false => HttpResponse::ServiceUnavailable(),
     };
+    if !reasons.is_empty() {
+        response.insert_header((RETRY_AFTER, "1"));
+    }
     response.json(json!({"ready": reasons.is_empty(), "reasons": reasons, "policy_version": shared.backend.version()}))
 }
 
