@@ -6,6 +6,7 @@
 pub mod board;
 #[cfg(test)]
 mod board_tests;
+pub mod chain;
 pub mod opinions;
 mod scores;
 pub mod series;
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use metrics::gauge;
+use metrics::{gauge, histogram};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 use understudy_actors::messages::LoopEvent;
@@ -26,8 +27,9 @@ use understudy_learning::stages::{AnswerId, Feedback};
 use crate::tasks::desk::{self, Desk, Rules, Skipped};
 use crate::tasks::skips::{Skip, Skips};
 use crate::tasks::task::{Task, TaskKind, TaskName};
-use crate::telemetry::metrics::EVENT_READERS;
+use crate::telemetry::metrics::{EVENT_READERS, RATING_TO_ANSWER};
 use board::{Board, History};
+use chain::Chain;
 use opinions::{Opinions, Score};
 use told::{Ring, Told};
 
@@ -60,6 +62,7 @@ struct Kept {
 #[derive(Debug)]
 struct State {
     board: Board,
+    chain: Chain,
     opinions: Opinions,
     desk: Desk,
     ring: Ring,
@@ -113,7 +116,8 @@ impl Observer {
         let (sender, _) = broadcast::channel(READER_ROOM);
         let first = u64::try_from(started_ms).unwrap_or(0).max(1);
         let (board, opinions, ring) = (Board::new(started_ms), Opinions::default(), Ring::new(first));
-        let state = State { board, opinions, desk: Desk::new(rules), ring, sender: Some(sender) };
+        let state =
+            State { board, chain: Chain::default(), opinions, desk: Desk::new(rules), ring, sender: Some(sender) };
         Self(Arc::new(Inner {
             started_ms,
             began: Instant::now(),
@@ -145,6 +149,7 @@ impl Observer {
     pub fn take(&self, t_ms: i64, event: &LoopEvent) {
         let mut state = self.state();
         state.board.take(t_ms, event);
+        state.chain.take(t_ms, event).into_iter().for_each(|seconds| histogram!(RATING_TO_ANSWER).record(seconds));
         match event {
             LoopEvent::Answered { answer, group, .. } => state.desk.answer(*group, *answer),
             LoopEvent::Scored { scores, version, .. } => {

@@ -50,6 +50,8 @@ pub const RATINGS_REJECTED: &str = "understudy_ratings_rejected_total";
 pub const EVENT_READERS: &str = "understudy_event_readers";
 /// Readers of the events that were refused or let go, by reason.
 pub const EVENT_READERS_LOST: &str = "understudy_event_readers_lost_total";
+/// From a rating to the first token of a policy that learned from it.
+pub const RATING_TO_ANSWER: &str = "understudy_rating_to_answer_seconds";
 /// Times that the configuration was read again, by outcome.
 pub const CONFIG_RELOADS: &str = "understudy_config_reloads_total";
 /// Values that TensorBoard's files lack because the disk failed or was too slow.
@@ -66,6 +68,7 @@ pub const CATALOGUE: &[Metric] = &[
     counter(RATINGS_REJECTED, "Ratings refused at the edge, by reason"),
     gauge(EVENT_READERS, "Readers of the events now"),
     counter(EVENT_READERS_LOST, "Readers of the events that were refused or let go, by reason"),
+    histogram(RATING_TO_ANSWER, "Seconds from a rating to the first token of a policy that learned from it"),
     counter(CONFIG_RELOADS, "Times that the configuration was read again, by outcome"),
     counter(TENSORBOARD_LOST, "Values that TensorBoard's files lack"),
     counter(TASKS_GIVEN, "Tasks given to annotators, by kind"),

@@ -24,6 +24,9 @@ static FILTER: OnceLock<SetFilter> = OnceLock::new();
 const SECONDS: [f64; 17] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 60.0];
 
+/// Those of what takes a policy update: a second to an hour.
+const MINUTES: [f64; 12] = [1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0];
+
 /// Sends log lines to stderr in the configured form. Does nothing when logs were started before.
 pub fn start_logs(log: &Log) {
     start_logs_into(log, std::io::stderr);
@@ -79,7 +82,9 @@ fn filter_of(text: &str) -> Result<EnvFilter, String> {
 
 /// Installs the process-wide recorder and describes every metric; the handle renders them.
 pub fn start_metrics() -> anyhow::Result<PrometheusHandle> {
-    let builder = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?;
+    let builder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
+        .set_buckets_for_metric(Matcher::Full(metrics::RATING_TO_ANSWER.into()), &MINUTES)?;
     let handle = builder.install_recorder()?;
     metrics::describe_all();
     Ok(handle)
