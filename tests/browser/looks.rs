@@ -41,6 +41,8 @@ fn browser_pages_are_readable_by_all_in_light_in_dark_and_on_a_phone() {
     browser.until("document.querySelector('.about')");
     let answer = browser.text(".about").split(' ').nth(1).expect("an id").to_owned();
     for (mode, width, dark) in [("light", 1200, false), ("dark", 1200, true), ("phone", 390, false)] {
+        // What was begun in one window is not in the next one's picture.
+        browser.run("localStorage.clear()", &[]);
         browser.size(width, 844);
         browser.dark(dark);
         for page in PAGES {
