@@ -190,7 +190,11 @@ fn browser_a_reload_keeps_the_order_the_reason_and_the_texts_that_were_begun() {
     let (kept, answers) = rate(&stage, &mut before, |browser| browser.keys(ENTER));
     // The first was put second and tied with it, the fourth left out.
     assert_eq!(kept[0]["levels"], json!([[answers[0], answers[1]], [answers[2]]]));
-    assert_eq!((answers, &kept[0]["why"]), (was, &json!("half a reason")));
+    assert_eq!((&answers, &kept[0]["why"]), (&was, &json!("half a reason")));
+    browser.reload();
+    browser.until("document.querySelector('.task .actions')");
+    take_back(&stage, &before, &answers);
+    assert_eq!((shown(browser), reason(browser)), (was, json!("half a reason")), "undo goes back beyond the reload");
 
     begin(&stage, "stars");
     browser.keys("e");

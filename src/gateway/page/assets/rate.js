@@ -13,6 +13,9 @@ const KINDS = [['any', 'Anything'], ['stars', 'Stars'], ['thumb', 'Thumbs'], ['p
 const KIND = 'understudy.kind';
 const POLL_MS = 2500;
 const begun = draft('rate');
+// What can still be taken back, also after a reload.
+const given = draft('given');
+const MOST_UNDO = 10;
 
 export function show(main, { signal, argument }) {
   let kind = KINDS.some(([one]) => one === argument) ? argument : remembered();
@@ -20,7 +23,7 @@ export function show(main, { signal, argument }) {
   let busy = false;
   let timer = null;
   let list = null;
-  const undo = [];
+  const undo = given.get() ?? [];
   const reason = why(() => keep());
   const waiting = h('span.note.count');
   const status = h('p.status', { role: 'status' });
@@ -83,6 +86,7 @@ export function show(main, { signal, argument }) {
     task = null;
     begun.clear();
     undo.push({ ids, task: done, was });
+    given.set(undo.slice(-MOST_UNDO));
     announce('saved, the next one');
     if (!signal.aborted) next(done.answers.map(({ answer }) => answer));
   }
@@ -108,6 +112,7 @@ export function show(main, { signal, argument }) {
     const last = undo.at(-1);
     if (await takeBack(last.ids, status)) {
       undo.pop();
+      given.set(undo.slice(-MOST_UNDO));
       busy = false;
       clearTimeout(timer);
       begun.set(last.was);
