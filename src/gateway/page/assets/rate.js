@@ -23,7 +23,7 @@ export function show(main, { signal, argument }) {
   let busy = false;
   let timer = null;
   let list = null;
-  const undo = given.get() ?? [];
+  const undo = [given.get()].flat().filter((one) => one?.by === name());
   const reason = why(() => keep());
   const waiting = h('span.note.count');
   const status = h('p.status', { role: 'status' });
@@ -85,7 +85,7 @@ export function show(main, { signal, argument }) {
     if (!ids) return;
     task = null;
     begun.clear();
-    undo.push({ ids, task: done, was });
+    undo.push({ by: name(), ids, task: done, was });
     given.set(undo.slice(-MOST_UNDO));
     announce('saved, the next one');
     if (!signal.aborted) next(done.answers.map(({ answer }) => answer));
