@@ -123,7 +123,9 @@ mod tests {
             ));
         }
         assert_eq!(limits.buckets.lock().unwrap().len(), MOST);
-        let last = Peer::at(Some(IpAddr::from((MOST as u32 + 9).to_be_bytes())));
-        assert!(!limits.take(last, rate, begun + Duration::from_millis(1)));
+        for kept in [MOST as u32 + 9, MOST as u32 + 8, 10] {
+            let peer = Peer::at(Some(IpAddr::from(kept.to_be_bytes())));
+            assert!(!limits.take(peer, rate, begun + Duration::from_millis(1)), "{kept} was forgotten");
+        }
     }
 }
