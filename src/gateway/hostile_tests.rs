@@ -130,7 +130,7 @@ fn refused(reply: &str) {
 
 #[test]
 fn a_head_that_never_ends_is_given_up() {
-    let served = Served::with(&[("http.head_timeout_s", "1")]);
+    let served = Served::with(&[("http.head_timeout_s", "2")]);
     let mut slow: Vec<TcpStream> = (0..20).map(|_| served.connect()).collect();
     for stream in &mut slow {
         stream.write_all(b"POST /v1/feedback HTTP/1.1\r\nHost: loc").unwrap();
