@@ -40,6 +40,10 @@ fn a_run_leaves_event_files_of_policy_and_reward_model_also_when_it_is_killed() 
     let setting = format!("telemetry.tensorboard_dir={}", runs.display());
     let mut daemon = Daemon::start_with(folder.path(), &model, &[&setting]);
     daemon.wait_for("understudy_ppo_updates_total 3");
+    // The three latencies of the loop are told.
+    daemon.wait_for("understudy_reward_heard_to_learned_seconds_count");
+    daemon.wait_for("understudy_publish_to_first_token_seconds_count");
+    daemon.wait_for("understudy_rating_to_answer_seconds_count");
     daemon.child.kill().unwrap();
     daemon.child.wait().unwrap();
     for (run, tags) in [
@@ -52,4 +56,8 @@ fn a_run_leaves_event_files_of_policy_and_reward_model_also_when_it_is_killed() 
             assert!(records.iter().any(|record| holds(record, tag)), "{run} has no {tag}");
         }
     }
+    let again = Daemon::start_with(folder.path(), &model, &[&setting]);
+    again.wait_for("understudy_rating_to_answer_seconds_count");
+    let starts = records(&runs.join("policy")).iter().filter(|record| holds(record, "brain.Event:2")).count();
+    assert_eq!(starts, 2, "a start has a file of its own");
 }
