@@ -17,13 +17,19 @@ use super::tests::{CHAT, user};
 
 const EVENTS: &str = "GET /v1/events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
+/// Lets time pass; the server runs on threads of its own.
+#[expect(clippy::disallowed_methods, reason = "no arbiter runs on a test's own thread")]
+fn pass(time: std::time::Duration) {
+    std::thread::sleep(time);
+}
+
 /// Waits until `done`; the test fails where it never is.
 fn until(what: &str, mut done: impl FnMut() -> bool) {
     let pause = std::time::Duration::from_millis(10);
     let patience = PATIENCE.as_millis() / pause.as_millis();
     assert!(
         (0..patience).any(|_| done() || {
-            std::thread::sleep(pause);
+            pass(pause);
             false
         }),
         "{what}"
@@ -183,7 +189,7 @@ fn a_whole_reply_that_is_not_read_is_dropped_whether_or_not_the_connection_ends_
         until("a client that does not read is dropped", || {
             let mut stream = small(served.address);
             stream.write_all(&with(line, chat("huge", false))).unwrap();
-            std::thread::sleep(pause);
+            pass(pause);
             pause *= 2;
             assert!(pause < PATIENCE, "it is not dropped");
             let mut bytes = 0;
@@ -210,7 +216,7 @@ fn who_reads_slowly_but_reads_gets_all_of_it() {
         let mut part = [0; 8192];
         while let Ok(length @ 1..) = stream.read(&mut part) {
             bytes.extend_from_slice(&part[..length]);
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            pass(std::time::Duration::from_millis(10));
         }
         assert!(bytes.len() > 2 << 20, "only {} bytes came", bytes.len());
     }

@@ -172,13 +172,16 @@ fn documented(operation: &Value, reply: &Reply) {
 
 #[actix_web::test]
 async fn every_refusal_at_the_door_is_documented_where_it_can_be_met_in_the_form_it_has() {
-    let closed = [("http.bind", "0.0.0.0:1"), ("http.tokens_for_reads", "true"), ("http.writes_per_s", "0")];
-    let limited = [("http.bind", "0.0.0.0:1"), ("http.tokens_for_reads", "true"), ("http.write_burst", "1")];
-    let cases: [(&[(&str, &str)], &[(&str, &str)], u16, usize); 4] = [
-        (&closed, &[], 401, 20),
+    const CLOSED: [(&str, &str); 3] =
+        [("http.bind", "0.0.0.0:1"), ("http.tokens_for_reads", "true"), ("http.writes_per_s", "0")];
+    const LIMITED: [(&str, &str); 3] =
+        [("http.bind", "0.0.0.0:1"), ("http.tokens_for_reads", "true"), ("http.write_burst", "1")];
+    type Pairs = &'static [(&'static str, &'static str)];
+    let cases: [(Pairs, Pairs, u16, usize); 4] = [
+        (&CLOSED, &[], 401, 20),
         (&[], &[("host", "evil.example")], 403, ROUTES.len()),
         (&[], &[("content-length", "1000000000")], 413, ROUTES.len()),
-        (&limited, &[], 429, 15),
+        (&LIMITED, &[], 429, 15),
     ];
     for (settings, headers, status, least) in cases {
         let replies = at_the_door(settings, headers).await;
