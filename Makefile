@@ -16,7 +16,8 @@ help:
 	@echo 'make overload  ask and rate far more than a daemon can take for 3 minutes (UNDERSTUDY_OVERLOAD_SECONDS) and check that'
 	@echo '             it refuses with a reason, in bounded memory, and recovers'
 	@echo 'make setup   fetch libtorch and the default model into .libtorch/ and .models/ (once; resumable)'
-	@echo 'make bench   measure tokens a second and the phases of an update, as JSON (BENCH="..." passes flags on)'
+	@echo 'make bench   measure tokens a second and the phases of an update, as JSON (BENCH="..." passes flags on);'
+	@echo '             BENCH="serve" measures what 64 clients see of a daemon that learns, and of one that does not'
 	@echo 'make ci      everything that must hold before a change lands'
 	@echo 'make clean   remove what was built and what the demo wrote; keeps what setup fetched'
 

@@ -46,7 +46,7 @@ impl Default for HearingConfig {
             cached: 512,
             reference_answers: 32,
             normalise_every: 8,
-            groups_before_feedback: 4,
+            groups_before_feedback: 1,
             ratings_before_scores: 24,
             monitor_every: 16,
             monitor_probes: 8,

@@ -9,6 +9,7 @@ mod config;
 pub mod drift;
 mod epistemic;
 mod foretell;
+mod known;
 mod likelihood;
 mod logistic;
 pub mod losses;

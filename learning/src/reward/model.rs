@@ -9,6 +9,7 @@ use tch::{Device, Kind, Tensor};
 use understudy_model::{HeadInit, ScalarBranch, Trunk, trunk_states};
 
 use super::config::{HeadStart, Readout, RewardConfig};
+use super::known::Known;
 use crate::error::LearningError;
 use crate::rng::{Purpose, Stream};
 use crate::stages::{Rollout, TrunkStates};
@@ -22,6 +23,8 @@ pub(super) struct RewardModel {
     branch: ScalarBranch,
     /// [`Readout::Joint`]: `[1, D]` for the answer's mean state after the layers, and for that before them.
     means: Option<[Tensor; 2]>,
+    /// What the head read of answers before; none where the layers learn.
+    known: Option<Known>,
 }
 
 impl RewardModel {
@@ -34,7 +37,8 @@ impl RewardModel {
         let branch = ScalarBranch::from_branch(policy, init);
         let fresh = || Tensor::zeros([1, trunk.width() as i64], (Kind::Float, branch.device()));
         let means = (config.readout == Readout::Joint).then(|| [fresh(), fresh()]);
-        let model = Self { trunk, branch, means };
+        let known = (config.learning_rate == 0.0).then(Known::new);
+        let model = Self { trunk, branch, means, known };
         for (name, parameter) in model.parameters() {
             let _ = parameter.set_requires_grad(config.learning_rate > 0.0 || is_head(&name));
         }
@@ -79,15 +83,50 @@ impl RewardModel {
     /// [`Readout::Joint`], the answer's mean state after the layers and that before them (the latter at unit size).
     pub(super) fn read(&self, answers: &[&Rollout], indices: &[usize]) -> Result<Vec<Tensor>, LearningError> {
         let rows: Vec<&Rollout> = indices.iter().map(|&index| answers[index]).collect();
-        let states = self.states(&rows)?;
+        let Some(known) = self.known.as_ref().filter(|_| !rows.is_empty()) else { return self.compute(&rows) };
+        // Without states there is nothing to know them by: these are passed together.
+        let absent: Vec<&Rollout> =
+            rows.iter().copied().filter(|row| matches!(row.trunk, TrunkStates::Absent)).collect();
+        if absent.len() == rows.len() {
+            return self.compute(&rows);
+        }
+        let computed = if absent.is_empty() { Vec::new() } else { self.compute(&absent)? };
+        let (mut parts, mut next) = (Vec::new(), 0);
+        for row in rows {
+            let own = match &row.trunk {
+                TrunkStates::Present { values, .. } => {
+                    let tokens = [row.prompt.tokens.len(), row.tokens.len()];
+                    known.read(values, tokens, || self.compute(std::slice::from_ref(&row)))?
+                }
+                TrunkStates::Absent => {
+                    next += 1;
+                    computed.iter().map(|part| part.narrow(0, next - 1, 1)).collect()
+                }
+            };
+            parts.resize_with(own.len(), Vec::new);
+            parts.iter_mut().zip(own).for_each(|(part, own)| part.push(own));
+        }
+        Ok(parts.iter().map(|part| Tensor::cat(part, 0)).collect())
+    }
+
+    /// The layers were replaced: nothing that was read before holds any more.
+    pub(super) fn forget(&self) {
+        if let Some(known) = &self.known {
+            known.forget();
+        }
+    }
+
+    /// What [`RewardModel::read`] gives, by one pass of the layers.
+    fn compute(&self, rows: &[&Rollout]) -> Result<Vec<Tensor>, LearningError> {
+        let states = self.states(rows)?;
         let hidden = self.branch.hidden(&states);
-        let mut parts = vec![self.mean_of_the_last(&hidden, &rows, rows.iter().map(|_| 1))];
+        let mut parts = vec![self.mean_of_the_last(&hidden, rows, rows.iter().map(|_| 1))];
         if self.means.is_some() {
             // An empty answer has one witness, the end of its prompt.
             let answer = || rows.iter().map(|row| row.tokens.len().max(1));
-            let seen = self.mean_of_the_last(&states, &rows, answer());
+            let seen = self.mean_of_the_last(&states, rows, answer());
             let size = (seen.square().mean_dim(1, true, Kind::Float) + 1e-6).sqrt();
-            parts.extend([self.mean_of_the_last(&hidden, &rows, answer()), seen / size]);
+            parts.extend([self.mean_of_the_last(&hidden, rows, answer()), seen / size]);
         }
         Ok(parts)
     }

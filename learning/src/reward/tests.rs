@@ -215,7 +215,6 @@ fn a_score_is_read_at_the_last_token_wherever_the_states_come_from_and_whatever_
     assert!(learner.score(&[wrong]).unwrap_err().to_string().contains("trunk states"));
 }
 
-/// A learner whose part `name` of the head is all `value` and whose other parts are 0.
 #[test]
 fn filled_states_are_those_that_the_trunk_gives_each_answer_alone() {
     let learner = learner(fast());
@@ -241,6 +240,7 @@ fn learner_width() -> usize {
     tiny_model(3).trunk.width()
 }
 
+/// A learner whose part `name` of the head is all `value` and whose other parts are 0.
 fn reading_only(readout: Readout, name: &str, value: f64) -> RewardLearner {
     let mut learner = learner(RewardConfig { readout, ..fast() });
     let mut state = learner.state();
@@ -293,6 +293,34 @@ fn frozen_layers_stay_as_they_are_and_the_head_learns() {
         assert!(!layer || old == new, "{name} moved");
         assert!(name != "model.score.answer" || old != new, "{name} did not move");
     }
+}
+
+#[test]
+fn under_frozen_layers_the_same_bits_are_read_of_an_answer_at_any_time_and_beside_any_other() {
+    let config = || RewardConfig { learning_rate: 0.0, ..fast() };
+    let learner = learner(config());
+    let trunk = tiny_model(3).trunk;
+    let plain = ratings(&population(PopulationConfig::default()), 2, 4).remove(1).answers;
+    let answers: Vec<Rollout> = plain.iter().map(|answer| with_states(&trunk, answer)).collect();
+    // The products with the head are summed in another order beside others; what is read is not.
+    let bits = |learner: &RewardLearner, answers: &[Rollout]| -> Vec<Vec<u32>> {
+        let read = learner.features(answers).unwrap();
+        read.iter().map(|one| one.iter().map(|number| number.to_bits()).collect()).collect()
+    };
+    let alone: Vec<Vec<u32>> = answers.iter().flat_map(|one| bits(&learner, std::slice::from_ref(one))).collect();
+    assert_eq!(bits(&learner, &answers), alone);
+    let mixed: Vec<Rollout> = [&answers[2], &plain[0], &answers[1]].map(Rollout::clone).to_vec();
+    let mixed = bits(&learner, &mixed);
+    assert_eq!([&mixed[0], &mixed[2]], [&alone[2], &alone[1]], "beside one without states");
+    // A learner that has read nothing before computes what the other remembers.
+    let mut other = super::RewardLearner::new(tiny_model(3).trunk, &tiny_model(3).branch, config(), 7).unwrap();
+    let reversed: Vec<Rollout> = answers.iter().rev().cloned().collect();
+    assert_eq!(bits(&other, &reversed), alone.iter().rev().cloned().collect::<Vec<_>>());
+    // Layers of another model: what was read by the old ones is forgotten.
+    let model = tiny_model(4);
+    let elsewhere = super::RewardLearner::new(model.trunk, &model.branch, config(), 7).unwrap();
+    other.restore(&elsewhere.state()).unwrap();
+    assert!(bits(&other, &answers).iter().zip(&alone).all(|(new, old)| new != old));
 }
 
 #[test]

@@ -404,6 +404,7 @@ impl RewardLearner {
         for (prefix, optimiser) in self.optimisers() {
             optimiser.check_state(&of(prefix))?;
         }
+        self.model.forget();
         load_tensors(&self.model.parameters(), &of("model."))?;
         load_tensors(&self.thresholds, &of("thresholds."))?;
         self.layers.load_state(&of(LAYERS))?;

@@ -15,8 +15,10 @@ mod watcher;
 use std::io::IsTerminal;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::Args;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::cli::evaluate::held_out;
 use crate::cli::{Failure, Global, Outcome, progress_bar};
@@ -33,6 +35,8 @@ const MOST_QUESTION: usize = 400;
 /// Added to the temperature of clients whose answers are not to be learned from: only answers that were sampled at the
 /// learner's own are.
 const NOT_LEARNED: f64 = 1e-3;
+/// Longest wait for the first answer.
+const WARM: Duration = Duration::from_secs(300);
 /// Longest wait for what is under way to be over before silence is measured.
 const CALM: Duration = Duration::from_secs(60);
 /// A loop that tells of no update for so long rests.
@@ -165,7 +169,7 @@ impl Bench<'_> {
     fn still(&self) -> anyhow::Result<Value> {
         let daemon = self.daemon("still", &[])?;
         let asking = self.asking(&daemon, false);
-        warm(&asking);
+        warm(&asking)?;
         let watcher = Watcher::open(daemon.address)?;
         let (answers, stop) = (Answers::default(), Stop::default());
         let (seen, seconds) = std::thread::scope(|scope| {
@@ -181,9 +185,8 @@ impl Bench<'_> {
     fn learning(&self, step: impl Fn(&'static str)) -> anyhow::Result<(Value, Value)> {
         let daemon = self.daemon("learning", &["hearing.ratings_before_scores=0"])?;
         let asking = self.asking(&daemon, true);
-        warm(&asking);
+        let mut rater = Rater::new(daemon.address, warm(&asking)?);
         let watcher = Watcher::open(daemon.address)?;
-        let mut rater = Rater::new(daemon.address);
         let answers = Answers::default();
 
         let stop = Stop::default();
@@ -220,22 +223,31 @@ impl Bench<'_> {
     }
 }
 
-/// One answer before the clock starts: pages of the model are in memory then.
-fn warm(asking: &Asking) {
+/// One answer before the clock starts: pages of the model are in memory then, and there is something to rate.
+fn warm(asking: &Asking) -> anyhow::Result<u64> {
     let (answers, stop) = (Answers::default(), Stop::default());
-    std::thread::scope(|scope| {
+    let end = Instant::now() + WARM;
+    let answer = std::thread::scope(|scope| {
         scope.spawn(|| crowd::ask(asking, 1, &stop, &answers));
-        while answers.take().is_none() && !stop.wait(Duration::from_millis(50)) {}
+        let answer = loop {
+            let answer = answers.take();
+            if answer.is_some() || Instant::now() > end {
+                break answer;
+            }
+            stop.wait(Duration::from_millis(20));
+        };
         stop.now();
+        answer
     });
+    answer.with_context(|| format!("not one question was answered within {} s", WARM.as_secs()))
 }
 
 /// Waits until updates under way are over.
 fn calm(watcher: &Watcher) {
-    let end = tokio::time::Instant::now() + CALM;
+    let end = Instant::now() + CALM;
     loop {
         let before = watcher.told().happened();
-        if !watcher.wait(REST, |told| told.happened() > before) || tokio::time::Instant::now() > end {
+        if !watcher.wait(REST, |told| told.happened() > before) || Instant::now() > end {
             return;
         }
     }

@@ -35,20 +35,21 @@ impl Rated {
 /// Somebody who rates.
 pub(super) struct Rater {
     address: SocketAddr,
-    /// Answers rated before: the newest is rated again, as somebody else, when there is no other.
-    known: Option<u64>,
+    /// The newest answer rated: it is rated again, as somebody else, when there is no other.
+    known: u64,
     given: u64,
 }
 
 impl Rater {
-    pub(super) fn new(address: SocketAddr) -> Self {
-        Self { address, known: None, given: 0 }
+    /// A rater who knows of one answer.
+    pub(super) fn new(address: SocketAddr, known: u64) -> Self {
+        Self { address, known, given: 0 }
     }
 
-    /// Rates an answer; `None` while there is none.
-    pub(super) fn rate(&mut self, answers: &Answers) -> anyhow::Result<Option<Rated>> {
-        let Some(answer) = answers.take().or(self.known) else { return Ok(None) };
-        self.known = Some(answer);
+    /// Rates an answer.
+    pub(super) fn rate(&mut self, answers: &Answers) -> anyhow::Result<Rated> {
+        let answer = answers.take().unwrap_or(self.known);
+        self.known = answer;
         self.given += 1;
         // Any opinion will do, as long as not all are the same.
         let stars = 1 + (answer + self.given) % 5;
@@ -63,7 +64,7 @@ impl Rater {
         let (status, reply) = (reply.status, reply.json()?);
         let acknowledged = Instant::now();
         match reply["seq"].as_u64().filter(|_| status == 200) {
-            Some(seq) => Ok(Some(Rated { seq, acknowledged })),
+            Some(seq) => Ok(Rated { seq, acknowledged }),
             None => bail!("a rating was answered with {status}: {reply}"),
         }
     }
@@ -72,7 +73,7 @@ impl Rater {
     pub(super) fn at_a_rate(&mut self, per_s: f64, answers: &Answers, stop: &Stop) -> anyhow::Result<Vec<Rated>> {
         let mut rated = Vec::new();
         while per_s > 0.0 && !stop.wait(Duration::from_secs_f64(1.0 / per_s)) {
-            rated.extend(self.rate(answers)?);
+            rated.push(self.rate(answers)?);
         }
         Ok(rated)
     }
@@ -86,7 +87,7 @@ impl Rater {
     ) -> anyhow::Result<Vec<Rated>> {
         let mut rated = Vec::new();
         while rated.len() < count {
-            let Some(one) = self.rate(answers)? else { bail!("there is no answer to rate yet; allow more --seconds") };
+            let one = self.rate(answers)?;
             rated.push(one);
             watcher.wait(MOST_WAIT, |told| told.learned_after(one.seq, one.acknowledged).is_some());
             if let Some(why) = &watcher.told().ended {
