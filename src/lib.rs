@@ -7,6 +7,7 @@ pub mod assembly;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod corpus;
 pub mod cuda;
 pub mod evaluation;
 #[doc(hidden)]

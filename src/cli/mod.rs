@@ -14,6 +14,7 @@ mod evaluate;
 mod export;
 mod failure;
 mod global;
+mod ingest;
 mod learned;
 mod live;
 mod serve;
@@ -64,6 +65,8 @@ pub enum Command {
     Ask(ask::Flags),
     /// Measure the gold reward of fresh answers to held-out questions
     Evaluate(evaluate::Flags),
+    /// Bring in a Stack Exchange dump: a folder, an official .7z, or a Posts.xml
+    Ingest(ingest::Flags),
     /// Show how the reward model reads each person's ratings
     Annotators(learned::annotators::Flags),
     /// Show how closed-ended questions are held to be, and why
@@ -111,6 +114,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Simulate(flags) => simulate::run(&global, flags),
         Command::Ask(flags) => ask::run(&global, flags),
         Command::Evaluate(flags) => evaluate::run(&global, flags),
+        Command::Ingest(flags) => ingest::run(&global, flags),
         Command::Annotators(flags) => learned::annotators::run(&global, &flags),
         Command::Openness(flags) => learned::openness::run(&global, &flags),
         Command::Collapse(flags) => learned::collapse::run(&global, &flags),
@@ -134,10 +138,19 @@ fn which(name: &str) -> Which {
 
 /// A progress bar on stderr; hidden where nobody watches or a machine reads.
 fn progress_bar(length: u64, unit: &str, hidden: bool) -> ProgressBar {
+    bar(length, &format!("{{pos}}/{{len}} {unit}"), hidden)
+}
+
+/// The same for bytes, with their rate.
+fn byte_bar(length: u64, hidden: bool) -> ProgressBar {
+    bar(length, "{bytes}/{total_bytes} {bytes_per_sec}", hidden)
+}
+
+fn bar(length: u64, middle: &str, hidden: bool) -> ProgressBar {
     if hidden || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let template = format!("{{bar:30}} {{pos}}/{{len}} {unit} {{elapsed}} {{wide_msg}}");
+    let template = format!("{{bar:30}} {middle} {{elapsed}} {{wide_msg}}");
     let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::new(length).with_style(style);
     bar.enable_steady_tick(Duration::from_millis(200));

@@ -31,9 +31,29 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
         - 719_468
 }
 
+/// The day of a moment, as `2009-03-05`: the inverse of [`days`] (years begin in March here too).
+pub(super) fn day(at: i64) -> String {
+    let days = at.div_euclid(86_400_000) + 719_468;
+    let era = days.div_euclid(146_097);
+    let of_era = days.rem_euclid(146_097);
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let (day, month) = (of_year - (153 * from_march + 2) / 5 + 1, (from_march + 2) % 12 + 1);
+    let year = year + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{day, parse};
+
+    #[test]
+    fn moments_have_the_day_that_they_were_read_from() {
+        for text in ["1970-01-01", "2000-02-29", "2023-12-31", "2024-02-29", "2024-03-01"] {
+            assert_eq!(parse(text).map(|at| day(at + 86_399_999)).as_deref(), Some(text));
+        }
+    }
 
     #[test]
     fn dates_become_milliseconds() {

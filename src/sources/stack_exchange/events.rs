@@ -9,56 +9,12 @@ use std::path::Path;
 
 use understudy_learning::stages::{Author, Question};
 
-use super::dump::{Drops, Posts, Span};
+use super::dump::{Drops, Posts};
 use super::html;
 use super::row::{Post, PostKind};
+use super::rows::Span;
+use super::site::{Site, closedness, licence_at};
 use crate::sources::{SourceError, shown};
-
-/// Tags by which a question declares how open it is, with P(closed-ended).
-const CLOSEDNESS: [(&str, f64); 2] = [("open-ended", 0.1), ("closed-ended", 0.9)];
-/// First moments (2011-04-08, 2018-05-02) of the licences 3.0 and 4.0 for posts without a stated one.
-const LICENCE_3: i64 = 1_302_220_800_000;
-const LICENCE_4: i64 = 1_525_219_200_000;
-
-/// The site that a dump came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Site {
-    /// Names the source in ids and metrics.
-    pub name: String,
-    /// Host for links, for instance `beer.stackexchange.com`; without it there are no links.
-    pub host: Option<String>,
-}
-
-impl Site {
-    /// A site without links.
-    pub fn named(name: &str) -> Self {
-        Self { name: name.to_owned(), host: None }
-    }
-
-    /// The site with this host; when that is empty, the name of the file's folder stands for it.
-    pub fn new(host: &str, file: &Path) -> Self {
-        let folder = || file.parent().and_then(Path::file_name).and_then(|name| name.to_str());
-        match host {
-            "" => Self::named(folder().unwrap_or("dump")),
-            host => Self { name: host.to_owned(), host: Some(host.to_owned()) },
-        }
-    }
-
-    fn link(&self, kind: &str, id: u64) -> Option<String> {
-        self.host.as_ref().map(|host| format!("https://{host}/{kind}/{id}"))
-    }
-
-    fn author(&self, post: &Post) -> Option<Author> {
-        let profile = post.owner.id.filter(|id| *id > 0).and_then(|id| self.link("users", id as u64));
-        let name = match (&post.owner.name, post.owner.id) {
-            (Some(name), _) => name.clone(),
-            (None, Some(-1)) => "Community".to_owned(),
-            (None, Some(id)) => format!("user {id}"),
-            (None, None) => return None,
-        };
-        Some(Author { name, url: profile })
-    }
-}
 
 /// A post at its moment.
 #[derive(Debug, Clone, PartialEq)]
@@ -162,11 +118,11 @@ impl<R: BufRead + Seek> Events<R> {
 
     fn event(&self, post: Post) -> Event {
         let id = |number: u64| format!("{}/{number}", self.site.name);
-        let author = self.site.author(&post);
+        let author = self.site.author(&post.owner, None);
         let licence = post.licence.clone().unwrap_or_else(|| licence_at(post.created).to_owned());
         let kind = match post.kind {
             PostKind::Question { title, tags, .. } => {
-                let closedness = CLOSEDNESS.iter().find(|(tag, _)| tags.iter().any(|t| t == tag)).map(|(_, p)| *p);
+                let closedness = closedness(&tags);
                 EventKind::Asked(Question {
                     id: id(post.id),
                     source: self.site.name.clone(),
@@ -213,12 +169,4 @@ fn bom_length<R: BufRead>(input: &mut R) -> std::io::Result<u64> {
         length += 3;
     }
     Ok(length)
-}
-
-fn licence_at(created: i64) -> &'static str {
-    match created {
-        at if at < LICENCE_3 => "CC BY-SA 2.5",
-        at if at < LICENCE_4 => "CC BY-SA 3.0",
-        _ => "CC BY-SA 4.0",
-    }
 }

@@ -1,4 +1,4 @@
-//! Stack Exchange dumps: local `Posts.xml` files only, streamed.
+//! Stack Exchange dumps: local files, folders and archives, streamed.
 //!
 //! Invariant: nothing here talks to a network; whatever is left out is counted under the rule that left it out.
 
@@ -7,10 +7,18 @@ pub(crate) mod date;
 pub mod dump;
 mod events;
 pub mod html;
+mod archive;
+mod assemble;
+mod gather;
+pub mod ingest;
 mod row;
+mod rows;
+mod site;
+mod tables;
 #[cfg(test)]
 mod tests;
 
 pub use dump::{DropRule, Drops, Posts};
-pub use events::{Answer, Event, EventKind, Events, Site, events_of_file};
+pub use events::{Answer, Event, EventKind, Events, events_of_file};
 pub use row::{Owner, Post, PostKind};
+pub use site::Site;

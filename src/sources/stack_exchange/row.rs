@@ -6,9 +6,7 @@ use quick_xml::escape::unescape;
 use quick_xml::events::BytesStart;
 
 use super::date;
-
-/// Most attributes of a row.
-const MOST_COLUMNS: usize = 64;
+use super::tables::MOST_COLUMNS;
 
 /// Who wrote a post.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -59,6 +57,8 @@ pub struct Post {
     pub licence: Option<String>,
     /// Community wiki: lower trust.
     pub community_owned: bool,
+    /// When it was last edited, in milliseconds since the Unix epoch.
+    pub edited: Option<i64>,
 }
 
 /// A row that is well-formed XML.
@@ -95,6 +95,7 @@ pub(super) fn parse(row: &BytesStart<'_>) -> Result<Parsed, String> {
             "OwnerDisplayName" => columns.owner.name = Some(value()?).filter(|name| !name.is_empty()),
             "ContentLicense" => columns.licence = Some(value()?),
             "ClosedDate" => columns.closed = true,
+            "LastEditDate" => columns.edited = date::parse(&value()?),
             "CommunityOwnedDate" => columns.community_owned = true,
             _ => {}
         }
@@ -117,6 +118,7 @@ struct Columns {
     licence: Option<String>,
     closed: bool,
     community_owned: bool,
+    edited: Option<i64>,
 }
 
 impl Columns {
@@ -141,6 +143,7 @@ impl Columns {
             owner: self.owner,
             licence: self.licence,
             community_owned: self.community_owned,
+            edited: self.edited,
         }))
     }
 }
