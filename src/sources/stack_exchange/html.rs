@@ -41,6 +41,11 @@ pub fn to_markdown(html: &str) -> String {
     writer.finish()
 }
 
+/// Text that only its characters were escaped in: titles and names of the API.
+pub(super) fn plain(text: &str) -> String {
+    decode(text).into_owned()
+}
+
 #[derive(Default)]
 struct Writer {
     out: String,

@@ -7,6 +7,7 @@ pub(crate) mod date;
 pub mod dump;
 mod events;
 pub mod html;
+pub mod api;
 mod archive;
 mod assemble;
 mod gather;
@@ -15,6 +16,8 @@ mod row;
 mod rows;
 mod site;
 mod tables;
+#[cfg(test)]
+mod ingest_tests;
 #[cfg(test)]
 mod tests;
 
