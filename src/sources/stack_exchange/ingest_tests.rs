@@ -143,14 +143,16 @@ fn a_break_in_a_later_table_brings_nothing_in_and_says_where() {
 
 #[test]
 fn a_truncated_or_damaged_archive_brings_nothing_in() {
-    let (_kept, path) = archive(&dump());
+    // Damage to a table that is not read is no damage.
+    let read: Vec<_> = dump().into_iter().filter(|(name, _)| *name != "Badges.xml").collect();
+    let (_kept, path) = archive(&read);
     let whole = fs::read(&path).unwrap();
     for end in [0, 10, whole.len() / 2, whole.len() - 1] {
         fs::write(&path, &whole[..end]).unwrap();
         refused(&path, &["site.7z' is broken in its header", "fetch it again"]);
     }
     // Behind the signature lies what was packed: each of these is noticed by a checksum.
-    for place in [40, whole.len() / 3] {
+    for place in [60, whole.len() / 3, whole.len() / 2] {
         let mut damaged = whole.clone();
         damaged[place] ^= 0x40;
         fs::write(&path, damaged).unwrap();
