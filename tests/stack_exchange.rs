@@ -4,6 +4,8 @@
 
 use std::path::PathBuf;
 
+use understudy::corpus::{Corpus, Manifest, VoteKind, What};
+use understudy::sources::stack_exchange::ingest::{Provenance, ingest};
 use understudy::sources::stack_exchange::{DropRule, Event, EventKind, Site, events_of_file};
 
 fn dump(folder: &str) -> Option<PathBuf> {
@@ -71,4 +73,90 @@ fn a_file_of_another_table_is_refused_with_a_sentence() {
     assert!(error.contains("the root element is <comments>, not <posts>; give a Posts.xml"), "{error}");
     let Some(path) = dump("fixtures/xml/huge_body_post.xml") else { return };
     assert_eq!(events_of_file(&path, Site::new("", &path)).expect("one long row").count(), 1);
+}
+
+fn bring_in(path: &std::path::Path, name: &str, into: &std::path::Path) -> Manifest {
+    let (source, terms) = (name.to_owned(), "test".to_owned());
+    let provenance = Provenance { source, terms, site: None, may_train: false };
+    let hidden = indicatif::ProgressBar::hidden();
+    ingest(path, into, &provenance, &hidden, &hidden).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// Questions, answers, accepted, questions with a pair, pairs.
+fn check_ingest(folder: &str, wanted: [u64; 5], has_votes: bool) {
+    let Some(path) = dump(folder) else { return };
+    let into = tempfile::tempdir().expect("a place for the corpus");
+    let counts = bring_in(&path, folder, into.path()).counts;
+    let found = [counts.questions, counts.answers, counts.accepted, counts.questions_with_pairs, counts.pairs];
+    assert_eq!(found, wanted, "{folder}");
+    assert_eq!((counts.votes > 0, counts.scores_not_reproduced), (has_votes, 0), "{folder}: votes make the scores");
+}
+
+#[test]
+fn what_is_brought_in_of_real_dumps_is_what_is_in_them() {
+    check_ingest("beer-2020-06", [1029, 2277, 619, 542, 2567], true);
+    check_ingest("matheducators-2014-05", [397, 1507, 189, 302, 3775], false);
+    check_ingest("quantumcomputing-2018-09", [612, 1060, 389, 279, 740], true);
+    check_ingest("ai-2017-03", [604, 1004, 285, 218, 866], true);
+    check_ingest("stackoverflow-2008-08-first-days", [173, 447, 149, 122, 533], false);
+    check_ingest("bicycles.meta-2023-08", [453, 971, 157, 223, 1293], true);
+    check_ingest("datascience.meta-2024-01", [257, 341, 83, 71, 274], false);
+}
+
+#[test]
+fn an_official_archive_holds_what_its_folder_holds_and_the_names_besides() {
+    let Some(folder) = dump("beer-2020-06") else { return };
+    let into = tempfile::tempdir().expect("a place for the corpora");
+    let unpacked = bring_in(&folder, "folder", into.path());
+    let packed = bring_in(&folder.join("beer.stackexchange.com.7z"), "archive", into.path());
+    assert_eq!(packed.counts, unpacked.counts);
+    let names = |source: &str| {
+        let corpus = Corpus::open(&into.path().join(source)).expect("just made");
+        let threads = corpus.threads().expect("threads").map(|thread| thread.expect("a thread"));
+        let authors = threads.filter_map(|thread| thread.question.author);
+        authors.filter(|author| !author.name.starts_with("user ")).count()
+    };
+    assert!(names("archive") > 1000 && names("folder") < 100, "{} {}", names("archive"), names("folder"));
+}
+
+#[test]
+fn a_replay_of_a_real_dump_makes_every_score_again() {
+    let Some(folder) = dump("beer-2020-06") else { return };
+    let into = tempfile::tempdir().expect("a place for the corpus");
+    let counts = bring_in(&folder, "beer", into.path()).counts;
+    let corpus = Corpus::open(&into.path().join("beer")).expect("just made");
+    let (mut scores, mut last) = (std::collections::HashMap::<u64, i64>::new(), i64::MIN);
+    let mut seen = [0u64; 4];
+    for moment in corpus.replay().expect("an index") {
+        let moment = moment.expect("an event");
+        assert!(moment.at >= last, "in time order");
+        last = moment.at;
+        match moment.what {
+            What::Asked { thread } => {
+                seen[0] += 1;
+                scores.insert(thread.question.id, 0);
+            }
+            What::Answered { answer } => {
+                seen[1] += 1;
+                scores.insert(answer.id, 0);
+            }
+            What::Commented { .. } => seen[2] += 1,
+            What::Voted { post, vote } => {
+                seen[3] += 1;
+                let score = scores.get_mut(&post).expect("nobody votes before the post is there");
+                *score += match vote {
+                    VoteKind::Up => 1,
+                    VoteKind::Down => -1,
+                    VoteKind::Accept => 0,
+                };
+            }
+        }
+    }
+    assert_eq!(seen, [counts.questions, counts.answers, counts.comments, counts.votes]);
+    for thread in corpus.threads().expect("threads") {
+        let thread = thread.expect("a thread");
+        for post in std::iter::once(&thread.question).chain(&thread.answers) {
+            assert_eq!(scores[&post.id], post.score, "post {}", post.id);
+        }
+    }
 }

@@ -43,7 +43,8 @@ pub(super) fn run(global: &Global, flags: Flags) -> Outcome {
     crate::telemetry::start_logs(&config.log);
     corpus::check_name(&flags.source).map_err(Failure::Usage)?;
     let Flags { path, source, terms, site, may_train } = flags;
-    let is_host = |name: &str| name.contains('.') && !name.contains(|c: char| !c.is_ascii_alphanumeric() && c != '.' && c != '-');
+    let is_host =
+        |name: &str| name.contains('.') && !name.contains(|c: char| !c.is_ascii_alphanumeric() && c != '.' && c != '-');
     let site = site.or_else(|| is_host(&source).then(|| source.clone()));
     let provenance = Provenance { source, terms, site, may_train };
     let corpora = config.data.dir.join(corpus::FOLDER);

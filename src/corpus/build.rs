@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use understudy_checkpoints::checkpoint::hex;
 
 use super::manifest::FORMAT;
-use super::{Counts, CorpusError, Manifest, Thread, check_name, io};
+use super::{CorpusError, Counts, Manifest, Thread, check_name, io};
 
 /// A corpus in the making.
 pub struct Builder {

@@ -7,9 +7,9 @@ mod build;
 mod manifest;
 mod read;
 mod replay;
-mod thread;
 #[cfg(test)]
 mod tests;
+mod thread;
 
 pub use build::Builder;
 pub use manifest::{Counts, Manifest, check_name};

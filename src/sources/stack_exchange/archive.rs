@@ -56,9 +56,11 @@ pub(super) fn take(path: &Path, gathered: &mut Gathered, read: &dyn Fn(u64)) -> 
 /// Bytes of all tables that will be read.
 pub(super) fn length(path: &Path) -> u64 {
     ArchiveReader::open(path, Password::empty()).map_or(0, |archive| {
-        let read = archive.archive().files.iter().filter(|entry| {
-            entry.name().rsplit(['/', '\\']).next().is_some_and(|name| wanted(name).is_some())
-        });
+        let read = archive
+            .archive()
+            .files
+            .iter()
+            .filter(|entry| entry.name().rsplit(['/', '\\']).next().is_some_and(|name| wanted(name).is_some()));
         read.map(|entry| entry.size()).sum()
     })
 }

@@ -23,7 +23,10 @@ fn dump() -> Vec<(&'static str, String)> {
         format!("  <row Id=\"{id}\" CreationDate=\"{AT}\" Body=\"&lt;p&gt;body {id}&lt;/p&gt;\" {more} />\r\n")
     };
     let posts = [
-        post(1, "PostTypeId=\"1\" Title=\"First\" Score=\"1\" AcceptedAnswerId=\"3\" OwnerUserId=\"11\" Tags=\"|a|b|\""),
+        post(
+            1,
+            "PostTypeId=\"1\" Title=\"First\" Score=\"1\" AcceptedAnswerId=\"3\" OwnerUserId=\"11\" Tags=\"|a|b|\"",
+        ),
         post(2, "PostTypeId=\"2\" ParentId=\"1\" Score=\"-1\" OwnerDisplayName=\"gone\" LastEditDate=\"2013-01-01\""),
         post(3, "PostTypeId=\"2\" ParentId=\"1\" Score=\"0\" OwnerUserId=\"12\" ContentLicense=\"CC BY-SA 4.0\""),
         post(4, "PostTypeId=\"2\" ParentId=\"99\" Score=\"0\""),

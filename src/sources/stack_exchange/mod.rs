@@ -2,22 +2,22 @@
 //!
 //! Invariant: nothing here talks to a network; whatever is left out is counted under the rule that left it out.
 
+pub mod api;
+mod archive;
+mod assemble;
 mod bounded;
 pub(crate) mod date;
 pub mod dump;
 mod events;
-pub mod html;
-pub mod api;
-mod archive;
-mod assemble;
 mod gather;
+pub mod html;
 pub mod ingest;
+#[cfg(test)]
+mod ingest_tests;
 mod row;
 mod rows;
 mod site;
 mod tables;
-#[cfg(test)]
-mod ingest_tests;
 #[cfg(test)]
 mod tests;
 

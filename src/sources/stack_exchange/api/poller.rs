@@ -103,9 +103,8 @@ impl<T: Transport, C: Clock> Poller<T, C> {
     /// One walk from a day before the newest question to the end of what there is.
     pub fn round(&mut self, heard: &mut impl FnMut(Told)) -> Result<Round, SourceError> {
         let overlap = |newest: i64| newest / 1000 - OVERLAP_S;
-        let mut from = self.feed.newest().map_or(self.polling.from / 1000, |newest| {
-            overlap(newest).max(self.polling.from / 1000)
-        });
+        let mut from =
+            self.feed.newest().map_or(self.polling.from / 1000, |newest| overlap(newest).max(self.polling.from / 1000));
         let (mut page, mut new) = (1, 0);
         loop {
             let answer = match self.ask(from, page) {
@@ -138,7 +137,8 @@ impl<T: Transport, C: Clock> Poller<T, C> {
             }
             self.manners.sent(self.clock.now_ms());
             let answer = self.transport.get(&path).and_then(|body| {
-                serde_json::from_slice::<Wrapper>(&body).map_err(|error| format!("an answer is not understood ({error})"))
+                serde_json::from_slice::<Wrapper>(&body)
+                    .map_err(|error| format!("an answer is not understood ({error})"))
             });
             let now = self.clock.now_ms();
             let ended = match answer {

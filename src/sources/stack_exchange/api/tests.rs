@@ -96,8 +96,12 @@ fn a_wish_a_throttle_errors_and_broken_connections_cost_time_and_nothing_else() 
     assert_eq!(ids(folder.path()), (0..450).collect::<Vec<_>>());
     check_manners(&site);
     let log = site.log();
-    let same: Vec<i64> = log.windows(2).filter(|pair| pair[0].1 == pair[1].1).map(|pair| pair[1].0 - pair[0].0).collect();
-    assert!(same.len() >= 5 && same.iter().all(|gap| *gap >= 60_000), "the same request after a minute at least: {same:?}");
+    let same: Vec<i64> =
+        log.windows(2).filter(|pair| pair[0].1 == pair[1].1).map(|pair| pair[1].0 - pair[0].0).collect();
+    assert!(
+        same.len() >= 5 && same.iter().all(|gap| *gap >= 60_000),
+        "the same request after a minute at least: {same:?}"
+    );
 }
 
 #[test]
