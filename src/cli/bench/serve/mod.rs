@@ -65,7 +65,7 @@ pub(super) struct Flags {
     /// Tokens of an answer at most (generation.max_tokens)
     #[arg(long)]
     max_tokens: Option<usize>,
-    /// Ratings a second while the clients ask, on the learning side
+    /// Ratings a second, on the learning side
     #[arg(long, default_value_t = 1.0)]
     ratings_per_s: f64,
     /// Ratings posted one by one, while nobody asks and again while a few do
@@ -202,14 +202,15 @@ impl Bench<'_> {
 
         step("ratings while nobody asks");
         calm(&watcher);
-        let quiet = rater.one_by_one(self.flags.ratings, &answers, &watcher)?;
+        let quiet = rater.one_by_one(self.flags.ratings, self.flags.ratings_per_s, &answers, &watcher)?;
         step("ratings while a few ask");
         let stop = Stop::default();
         let (few, few_asked) = std::thread::scope(|scope| {
             let clients = scope.spawn(|| crowd::ask(&asking, self.flags.few, &stop, &answers));
-            let rated = rater.one_by_one(self.flags.ratings, &answers, &watcher).inspect(|rated| {
-                watcher.wait(SERVED, |told| rated.iter().all(|one| one.is_served(told)));
-            });
+            let rated =
+                rater.one_by_one(self.flags.ratings, self.flags.ratings_per_s, &answers, &watcher).inspect(|rated| {
+                    watcher.wait(SERVED, |told| rated.iter().all(|one| one.is_served(told)));
+                });
             stop.now();
             let (seen, seconds) = clients.join().expect("clients count what fails");
             rated.map(|rated| (rated, seen.json(seconds)))

@@ -78,10 +78,12 @@ impl Rater {
         Ok(rated)
     }
 
-    /// `count` ratings, each when the one before has been learned.
+    /// `count` ratings, each when the one before has been learned and no more than `per_s` a second: together they see
+    /// what the loop does at different times.
     pub(super) fn one_by_one(
         &mut self,
         count: usize,
+        per_s: f64,
         answers: &Answers,
         watcher: &Watcher,
     ) -> anyhow::Result<Vec<Rated>> {
@@ -90,6 +92,7 @@ impl Rater {
             let one = self.rate(answers)?;
             rated.push(one);
             watcher.wait(MOST_WAIT, |told| told.learned_after(one.seq, one.acknowledged).is_some());
+            watcher.wait(Duration::from_secs_f64(1.0 / per_s).saturating_sub(one.acknowledged.elapsed()), |_| false);
             if let Some(why) = &watcher.told().ended {
                 bail!("the event stream ended: {why}");
             }
