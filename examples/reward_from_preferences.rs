@@ -88,6 +88,7 @@ fn question() -> Arc<Question> {
         licence: None,
         asked_at: 0,
         closedness: None,
+        terms: None,
     })
 }
 

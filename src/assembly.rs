@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use understudy_actors::annotator::{Crowd, Rater, RatersClock};
+use understudy_actors::answers;
 use understudy_actors::bus::Capacities;
 use understudy_actors::daemon::{BaseModel, DaemonConfig, DaemonParts, Threads};
 use understudy_actors::failpoint::Failpoints;
 use understudy_actors::source::{AskingConfig, QuestionSource};
 use understudy_actors::supervision::RestartPolicy;
 use understudy_checkpoints::checkpoint::{Retention, parse_age};
-use understudy_checkpoints::{Bounds, RecordKind, Store, StoreConfig, StoreError};
+use understudy_checkpoints::{Bounds, Migrate, RecordKind, Store, StoreConfig, StoreError};
 use understudy_learning::annotators::Population;
 use understudy_model::LoadedModel;
 
@@ -91,7 +92,8 @@ pub fn open_store(config: &Config) -> Result<Store, Failure> {
         (RecordKind::Feedback, Bounds { records: store.max_feedback, bytes: store.max_feedback_bytes }),
     ]);
     let (queue_records, min_free_bytes) = (store.queue, store.min_free_bytes);
-    let settings = StoreConfig { rings, queue_records, min_free_bytes, ..StoreConfig::default() };
+    let (schema, migrate) = (answers::SCHEMA, Some(answers::migrate as Migrate));
+    let settings = StoreConfig { rings, queue_records, min_free_bytes, schema, migrate, ..StoreConfig::default() };
     match Store::open(dir, settings) {
         Ok((store, report)) => {
             tracing::info!(?report, "the data directory is open");

@@ -4,6 +4,7 @@
 //! is only what connects them to the outside.
 
 pub mod assembly;
+pub mod bell;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -14,6 +15,7 @@ pub mod evaluation;
 pub mod fuzz;
 pub mod gateway;
 pub mod markdown;
+pub mod notes;
 pub mod observer;
 pub mod plot;
 pub mod resources;

@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use serde::Deserialize;
 use understudy_checkpoints::{RecordKind, StoreError, StoreHandle};
-use understudy_learning::stages::{AnswerId, Rollout};
+use understudy_learning::stages::{AnswerId, Author, Rollout};
 
 use crate::locked::locked;
 
@@ -19,6 +20,37 @@ pub(crate) fn answer_key(id: AnswerId) -> String {
 /// An answer as it is journaled.
 pub(crate) fn encode_answer(rollout: &Rollout) -> Vec<u8> {
     postcard::to_stdvec(rollout).expect("a rollout is plain data")
+}
+
+/// Version of what is journaled: since 2 a question has terms.
+pub const SCHEMA: u16 = 2;
+
+/// A question as version 1 had it; its last field was followed by the prompt's tokens.
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only its length is of interest")]
+struct QuestionOfVersion1 {
+    id: String,
+    source: String,
+    title: String,
+    body: String,
+    tags: Vec<String>,
+    author: Option<Author>,
+    url: Option<String>,
+    licence: Option<String>,
+    asked_at: i64,
+    closedness: Option<f64>,
+}
+
+/// Takes a journaled payload of an older version over to [`SCHEMA`]; for [`understudy_checkpoints::StoreConfig`].
+pub fn migrate(kind: RecordKind, version: u16, mut bytes: Vec<u8>) -> Result<Vec<u8>, String> {
+    if kind != RecordKind::Answer || version >= SCHEMA {
+        return Ok(bytes);
+    }
+    // What is before the question's end is as it was; there `None` is put in, which is one byte of zero.
+    let read = postcard::take_from_bytes::<(AnswerId, AnswerId, QuestionOfVersion1)>(&bytes);
+    let rest = read.map_err(|error| error.to_string())?.1.len();
+    bytes.insert(bytes.len() - rest, 0);
+    Ok(bytes)
 }
 
 /// Why an answer could not be looked up.
@@ -94,5 +126,27 @@ impl Answers {
         let rollout = decode_answer(&record.bytes);
         let rollout = rollout.map_err(|reason| AnswersError::Decode { seq: record.seq, reason })?;
         Ok(Some(Arc::new(rollout)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testkit::rollout;
+
+    #[test]
+    fn an_answer_of_the_version_before_terms_is_read_as_it_was() {
+        let answer = rollout(7, 7);
+        let bytes = encode_answer(&answer);
+        let (_, rest) =
+            postcard::take_from_bytes::<(AnswerId, AnswerId, understudy_learning::stages::Question)>(&bytes)
+                .expect("it was just written");
+        let mut older = bytes.clone();
+        older.remove(bytes.len() - rest.len() - 1);
+        assert!(decode_answer(&older).map_or(true, |read| read != answer), "it needs the migration");
+        assert_eq!(migrate(RecordKind::Answer, 1, older), Ok(bytes.clone()));
+        assert_eq!(migrate(RecordKind::Answer, 2, bytes.clone()), Ok(bytes));
+        assert_eq!(migrate(RecordKind::Feedback, 1, vec![1, 2]), Ok(vec![1, 2]));
+        assert!(migrate(RecordKind::Answer, 1, vec![1, 2, 200]).is_err());
     }
 }

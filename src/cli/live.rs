@@ -23,8 +23,10 @@ use crate::clock;
 use crate::config::{Config, Live, Load, Loaded, Reloader};
 use crate::gateway::daemon::Served;
 use crate::gateway::{self, Shared};
+use crate::notes::Notes;
 use crate::observer::Observer;
 use crate::service::Service;
+use crate::sources::stack_exchange::api::Polls;
 use crate::speaker;
 use crate::telemetry::tensorboard;
 
@@ -125,6 +127,8 @@ where
     let settings = DaemonConfig { lockstep, ..assembly::daemon_config(&config) };
     let daemon = Daemon::start(settings, parts).await.map_err(anyhow::Error::from)?;
     let handle = daemon.handle();
+    let notes = Notes::default();
+    let polls = Polls::start(&config.source, notes.clone()).map_err(anyhow::Error::from)?;
     let recorded = actix_rt::spawn(tensorboard::record(&config.telemetry, handle.events()));
     let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let server = match listener {
@@ -133,6 +137,7 @@ where
             let shared = Shared::new(backend, http, config.generation.clone(), metrics);
             let mut shared = shared.with_tokens_of(&config.data.dir);
             shared.reloader.clone_from(&reloader);
+            shared.notes = notes;
             shared.observer = Observer::new(begun, assembly::task_rules(&config));
             shared.observer.keep(&config.data.dir);
             actix_rt::spawn(shared.observer.clone().watch(handle.clone()));
@@ -165,6 +170,7 @@ where
     let patience = Duration::from_secs_f64(config.supervision.drain_s);
     let drain = |by| {
         service.tell("STOPPING=1\nSTATUS=Drains");
+        polls.iter().for_each(Polls::stop);
         // New connections are refused at once; answers under way end with the policy actor's drain.
         if let Some(stopper) = stopper {
             actix_rt::spawn(stopper.stop(true));
@@ -172,6 +178,9 @@ where
         daemon.drain(by)
     };
     let ending = runtime::run(until, &actors, again, drain, patience).await;
+    if let Some(polls) = polls {
+        polls.end(Duration::from_secs(1));
+    }
     // Values that wait for a disk that hangs are not worth waiting for.
     let _ = tokio::time::timeout(Duration::from_secs(1), recorded).await;
     if let Some(served) = served {

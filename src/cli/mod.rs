@@ -8,6 +8,7 @@ mod bench;
 mod checkpoints;
 mod compare;
 mod config;
+mod corpora;
 mod demo;
 mod doctor;
 mod evaluate;
@@ -17,6 +18,7 @@ mod global;
 mod ingest;
 mod learned;
 mod live;
+mod replay;
 mod serve;
 mod simulate;
 mod token;
@@ -67,6 +69,11 @@ pub enum Command {
     Evaluate(evaluate::Flags),
     /// Bring in a Stack Exchange dump: a folder, an official .7z, or a Posts.xml
     Ingest(ingest::Flags),
+    /// List, remove or clean what was brought in
+    #[command(subcommand)]
+    Corpora(corpora::Command),
+    /// Tell a corpus as the stream of events that it once was, as JSON lines
+    Replay(replay::Flags),
     /// Show how the reward model reads each person's ratings
     Annotators(learned::annotators::Flags),
     /// Show how closed-ended questions are held to be, and why
@@ -115,6 +122,8 @@ fn run(cli: Cli) -> Outcome {
         Command::Ask(flags) => ask::run(&global, flags),
         Command::Evaluate(flags) => evaluate::run(&global, flags),
         Command::Ingest(flags) => ingest::run(&global, flags),
+        Command::Corpora(command) => corpora::run(&global, command),
+        Command::Replay(flags) => replay::run(&global, &flags),
         Command::Annotators(flags) => learned::annotators::run(&global, &flags),
         Command::Openness(flags) => learned::openness::run(&global, &flags),
         Command::Collapse(flags) => learned::collapse::run(&global, &flags),

@@ -6,6 +6,8 @@ use understudy_checkpoints::checkpoint::{Best, parse_age};
 use understudy_learning::LearningError;
 
 use super::{Checkpoint, ConfigError, Loaded, Origin, SourceKind};
+use crate::corpus::check_name;
+use crate::sources::stack_exchange::date;
 
 /// Checks `loaded` against itself.
 pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
@@ -48,6 +50,25 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
     let needs_file = matches!(source.kind, SourceKind::StackExchange | SourceKind::Jsonl);
     let has_file = !source.path.as_os_str().is_empty();
     rule(!needs_file || has_file, "source.path", "name the file that source.kind reads")?;
+    let names = source.corpora.iter().all(|name| check_name(name).is_ok());
+    rule(names, "source.corpora", "give names of corpora, as 'understudy corpora list' shows them")?;
+    rule(source.speed >= 0.0 && source.speed.is_finite(), "source.speed", "give 0 (no waiting) or seconds a second")?;
+    let dated = source.from.is_empty() || date::parse(&source.from).is_some();
+    rule(dated, "source.from", "give a date such as \"2024-01-31\", or nothing")?;
+    if source.kind == SourceKind::Api {
+        rule(
+            check_name(&source.site).is_ok(),
+            "source.site",
+            "name the site to ask, such as \"beer.stackexchange.com\"",
+        )?;
+        rule(!source.terms.trim().is_empty(), "source.terms", "say under which terms you use the API's questions")?;
+        let remedy = "what is newer than July 2024 is handed out for uses that do not include the training of a language \
+                      model, and this program trains one; where the terms that you have allow it, say so with true";
+        rule(source.may_train, "source.may_train", remedy)?;
+        rule(source.every_s >= 60, "source.every_s", "give at least 60 seconds")?;
+        let polite = source.requests_per_s > 0.0 && source.requests_per_s <= 25.0;
+        rule(polite, "source.requests_per_s", "give a number above 0, up to 25")?;
+    }
     rule(source.rate >= 0.0 && source.rate.is_finite(), "source.rate", "give 0 (unlimited) or questions a second")?;
     rule((0.0..1.0).contains(&source.held_out), "source.held_out", "give a share from 0 to below 1")?;
 

@@ -166,6 +166,7 @@ impl Layers {
         if !values.contains_key("ppo.temperature") {
             config.ppo.temperature = config.generation.temperature;
         }
+        config.source.data.clone_from(&config.data.dir);
         let loaded = Loaded { config, origins: self.origins, values };
         super::check::check(&loaded)?;
         Ok(loaded)

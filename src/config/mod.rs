@@ -148,8 +148,33 @@ pub struct Source {
     pub kind: SourceKind,
     /// Its file.
     pub path: PathBuf,
-    /// Host of the dump, or empty.
+    /// Host of the dump or of the API's site, or empty.
     pub site: String,
+    /// Corpora by name; all when empty.
+    pub corpora: Vec<String>,
+    /// A replay's seconds to one of ours; 0 is without waiting.
+    pub speed: f64,
+    /// Where a replay or the API begins; empty is the beginning, or now.
+    pub from: String,
+    /// The operator's words, or empty.
+    pub terms: String,
+    /// The operator's word that training is allowed.
+    pub may_train: bool,
+    /// Tags that the API is asked for; all when empty.
+    pub tags: Vec<String>,
+    /// File with the API's key, or empty.
+    pub key_file: PathBuf,
+    /// Seconds between two looks.
+    pub every_s: u64,
+    /// Requests a second at most.
+    pub requests_per_s: f64,
+    /// Requests of a day that are left to others.
+    pub reserve: u64,
+    /// The API's URL.
+    pub api: String,
+    /// The data directory, where corpora and feeds lie: `data.dir` as it was loaded, not a key of its own.
+    #[serde(skip)]
+    pub data: PathBuf,
     /// Whether the body is put before the model after the title.
     pub bodies: bool,
     /// Questions a second at most; 0 is unlimited.
@@ -172,6 +197,12 @@ pub enum SourceKind {
     StackExchange,
     /// One JSON object a line.
     Jsonl,
+    /// What was ingested.
+    Corpus,
+    /// The same in time order, at its pace.
+    Replay,
+    /// The Stack Exchange API.
+    Api,
 }
 
 /// `[annotators]`

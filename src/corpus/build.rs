@@ -2,6 +2,7 @@
 //!
 //! Invariant: whoever opens the corpus finds the old one or the new one, whole; a builder that is dropped leaves nothing.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -10,8 +11,9 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use sha2::{Digest, Sha256};
 use understudy_checkpoints::checkpoint::hex;
 
+use super::forget::{self, Forgotten};
 use super::manifest::FORMAT;
-use super::{CorpusError, Counts, Manifest, Thread, check_name, io};
+use super::{Corpus, CorpusError, Counts, Manifest, Thread, check_name, io};
 
 /// A corpus in the making.
 pub struct Builder {
@@ -23,6 +25,7 @@ pub struct Builder {
     bytes: u64,
     counts: Counts,
     votes_known: bool,
+    gone: Forgotten,
     manifest: Manifest,
 }
 
@@ -41,6 +44,8 @@ impl Builder {
         fs::create_dir(&work).map_err(io("make", &work))?;
         let path = work.join("threads.jsonl");
         let out = BufWriter::with_capacity(1 << 20, File::create_new(&path).map_err(io("write", &path))?);
+        // Who was to be forgotten stays so. A corpus that cannot be read is replaced, and says so when it is read.
+        let forgotten = Corpus::open(&target).map(|old| old.manifest().forgotten.clone()).unwrap_or_default();
         let manifest = Manifest {
             format: FORMAT,
             source: source.to_owned(),
@@ -48,6 +53,7 @@ impl Builder {
             site,
             counts: Counts::default(),
             dropped: Default::default(),
+            forgotten,
             bytes: 0,
             sha256: String::new(),
         };
@@ -61,6 +67,7 @@ impl Builder {
             bytes: 0,
             counts: Counts::default(),
             votes_known: false,
+            gone: Forgotten::default(),
             manifest,
         })
     }
@@ -80,8 +87,29 @@ impl Builder {
         &self.counts
     }
 
+    /// Leaves out what `who` (a user's number or shown name) wrote, now and in every later corpus of this source.
+    pub fn forget(&mut self, who: &str) {
+        self.manifest.forgotten.insert(who.to_owned());
+    }
+
+    /// What was left out of those who are forgotten.
+    pub fn forgotten(&self) -> Forgotten {
+        self.gone
+    }
+
     /// Adds a thread.
     pub fn add(&mut self, thread: &Thread) -> Result<(), CorpusError> {
+        let left;
+        let thread = match self.manifest.forgotten.is_empty() {
+            true => thread,
+            false => match forget::without(thread, &self.manifest.forgotten, &mut self.gone) {
+                Some(without) => {
+                    left = without;
+                    &left
+                }
+                None => return Ok(()),
+            },
+        };
         self.counts.add(thread, self.votes_known);
         self.line.clear();
         serde_json::to_writer(&mut self.line, thread).expect("a thread has no maps with odd keys");
@@ -98,7 +126,9 @@ impl Builder {
         dropped: impl IntoIterator<Item = (String, u64)>,
         notes: &[&str],
     ) -> Result<Manifest, CorpusError> {
-        let Self { counts, bytes, .. } = self;
+        let Self { counts, bytes, gone, .. } = self;
+        let mut dropped: BTreeMap<String, u64> = dropped.into_iter().collect();
+        *dropped.entry("forgotten_author".to_owned()).or_default() += gone.all();
         let manifest = Manifest {
             counts,
             bytes,

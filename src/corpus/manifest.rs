@@ -2,7 +2,7 @@
 //!
 //! Invariant: nothing in it depends on when or where it was made, so that the same dump gives the same manifest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,9 @@ pub struct Manifest {
     pub counts: Counts,
     /// Rows that were left out, by rule.
     pub dropped: BTreeMap<String, u64>,
+    /// Whose words are left out for good: users' numbers or shown names.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub forgotten: BTreeSet<String>,
     /// Length of `threads.jsonl`.
     pub bytes: u64,
     /// Its SHA-256.

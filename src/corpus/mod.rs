@@ -4,6 +4,7 @@
 //! its author, link, licence, source and the terms under which the operator has it.
 
 mod build;
+mod forget;
 mod manifest;
 mod read;
 mod replay;
@@ -12,6 +13,7 @@ mod tests;
 mod thread;
 
 pub use build::Builder;
+pub use forget::{Forgotten, forget_author, remove};
 pub use manifest::{Counts, Manifest, check_name};
 pub use read::{Corpus, list};
 pub use replay::{Moment, Replay, What};

@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{Comment, Corpus, CorpusError, Post, Thread, VoteKind, io};
 
@@ -15,6 +15,10 @@ use super::{Comment, Corpus, CorpusError, Post, Thread, VoteKind, io};
 pub struct Moment {
     /// Milliseconds since the Unix epoch; votes have the midnight that ends their day, since they were cast before it.
     pub at: i64,
+    /// The name that the operator gave the source.
+    pub source: String,
+    /// The terms under which the operator has it.
+    pub terms: String,
     /// The thread's id.
     pub thread: String,
     /// What happened.
@@ -29,6 +33,7 @@ pub enum What {
     /// Somebody asked. Neither answers nor votes nor comments are in it yet.
     Asked {
         /// The thread as it began.
+        #[serde(rename = "question", serialize_with = "question")]
         thread: Box<Thread>,
     },
     /// Somebody answered; without votes and comments.
@@ -50,6 +55,11 @@ pub enum What {
         /// Which way.
         vote: VoteKind,
     },
+}
+
+/// As it is put before a model, with its attribution.
+fn question<S: Serializer>(thread: &Thread, serializer: S) -> Result<S::Ok, S::Error> {
+    thread.question().serialize(serializer)
 }
 
 /// One event of the index: 24 bytes.
@@ -110,9 +120,17 @@ impl Corpus {
 }
 
 impl Replay {
+    /// Only the events from `from` to before `to` (milliseconds since the Unix epoch).
+    #[must_use]
+    pub fn between(mut self, from: i64, to: i64) -> Self {
+        self.places.truncate(self.places.partition_point(|place| place.at < to));
+        self.next = self.next.max(self.places.partition_point(|place| place.at < from));
+        self
+    }
+
     /// Events that are still to come.
     pub fn remaining(&self) -> usize {
-        self.places.len() - self.next
+        self.places.len().saturating_sub(self.next)
     }
 
     fn thread(&mut self, number: u32) -> Result<&Thread, CorpusError> {
@@ -147,7 +165,8 @@ impl Replay {
             Kind::Comment(n) => What::Commented { post: post.id, comment: post.comments[n as usize].clone() },
             Kind::Vote(n) => What::Voted { post: post.id, vote: post.votes[n as usize].kind },
         };
-        Ok(Moment { at: place.at, thread: thread.id.clone(), what })
+        let (source, terms) = (thread.source.clone(), thread.terms.clone());
+        Ok(Moment { at: place.at, source, terms, thread: thread.id.clone(), what })
     }
 }
 

@@ -130,7 +130,14 @@ fn a_replay_has_everything_once_in_time_order_and_its_votes_make_the_scores() {
         What::Commented { post, comment } => format!("{} commented {} on {post}", moment.at, comment.id),
         What::Voted { post, vote } => format!("{} {vote:?} on {post}", moment.at),
     };
-    let moments: Vec<String> = replay.map(|moment| told(&moment.unwrap())).collect();
+    let moments: Vec<Moment> = replay.map(|moment| moment.unwrap()).collect();
+    let line = serde_json::to_string(&moments[0]).unwrap();
+    let begin = r#"{"at":1,"source":"s","terms":"own","thread":"s/1","event":"asked","question":{"id":"s/1","source":"s","title""#;
+    assert!(line.starts_with(begin), "{line}");
+    let part = Corpus::open(&folder.path().join("s")).unwrap().replay().unwrap().between(20, DAY);
+    assert_eq!(part.remaining(), 3);
+    assert_eq!(part.map(|moment| moment.unwrap()).collect::<Vec<_>>(), moments[1..4]);
+    let moments: Vec<String> = moments.iter().map(told).collect();
     let wanted = [
         "1 asked s/1".to_owned(),
         "20 asked s/20".to_owned(),
@@ -141,4 +148,40 @@ fn a_replay_has_everything_once_in_time_order_and_its_votes_make_the_scores() {
         format!("{} Down on 1", 6 * DAY),
     ];
     assert_eq!(moments, wanted);
+}
+
+fn author(name: &str, id: u64) -> Option<understudy_learning::stages::Author> {
+    let url = Some(format!("https://s.example/users/{id}"));
+    Some(understudy_learning::stages::Author { name: name.into(), url })
+}
+
+#[test]
+fn who_is_to_be_forgotten_is_forgotten_now_and_at_every_later_ingest() {
+    let folder = TempDir::new().unwrap();
+    let said = |id, name, who| Comment { id, at: 1, text: "c".into(), author: author(name, who), licence: "L".into() };
+    let by = |id, name, who| Post { author: author(name, who), ..post(id, id as i64, 0, &[]) };
+    let mut kept = Thread { question: by(1, "Ana", 11), ..thread(1, vec![by(3, "Bo", 12), by(4, "Ana", 11)]) };
+    kept.question.comments = vec![said(1, "Bo", 12), said(2, "Cy", 1)];
+    let threads = [kept, Thread { question: by(2, "Bo", 12), ..thread(2, vec![by(5, "Ana", 11)]) }];
+    build(folder.path(), &threads);
+    assert_eq!(forget_author(folder.path(), "s", "12").unwrap().1, Forgotten { questions: 1, answers: 1, comments: 1 });
+    let read = || -> Vec<Thread> {
+        Corpus::open(&folder.path().join("s")).unwrap().threads().unwrap().collect::<Result<_, _>>().unwrap()
+    };
+    let left = read();
+    assert_eq!(left.len(), 1);
+    assert_eq!((left[0].answers.len(), left[0].answers[0].id, left[0].question.comments.len()), (1, 4, 1));
+    assert!(left[0].question.comments[0].author == author("Cy", 1), "user 1 is not user 12");
+    // The dump still has them; the corpus does not.
+    let manifest = build(folder.path(), &threads);
+    assert_eq!(read(), left);
+    assert_eq!((manifest.forgotten.len(), manifest.dropped["forgotten_author"]), (1, 3));
+    assert_eq!(
+        forget_author(folder.path(), "s", "Ana").unwrap().1,
+        Forgotten { questions: 1, answers: 0, comments: 0 }
+    );
+    assert!(read().is_empty());
+    assert!(forget_author(folder.path(), "s", "Nobody").unwrap().1 == Forgotten::default());
+    remove(folder.path(), "s").unwrap();
+    assert!(list(folder.path()).unwrap().is_empty() && remove(folder.path(), "s").is_err());
 }

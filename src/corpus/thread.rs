@@ -118,6 +118,7 @@ impl Thread {
             licence: Some(self.question.licence.clone()),
             asked_at: self.question.at,
             closedness: self.closedness,
+            terms: Some(self.terms.clone()),
         }
     }
 

@@ -149,6 +149,7 @@ pub(super) fn question_json(group: AnswerId, question: &Question, answers: Value
         "author": question.author,
         "url": question.url.as_deref().filter(|url| is_web(url)),
         "licence": question.licence,
+        "terms": question.terms,
         "asked_ms": question.asked_at,
     });
     if let Some(url) = question.author.as_ref().and_then(|author| author.url.as_deref()).filter(|url| !is_web(url)) {

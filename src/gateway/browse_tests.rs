@@ -27,6 +27,7 @@ fn rollout(group: AnswerId, id: AnswerId) -> Rollout {
         licence: Some("CC BY-SA 4.0".into()),
         asked_at: 5,
         closedness: None,
+        terms: Some("own-site".into()),
     };
     let sampling = Sampling {
         temperature: 1.0,
@@ -109,6 +110,7 @@ async fn a_question_carries_its_attribution_and_nothing_that_a_page_would_run() 
     assert_eq!(question["html"], "<p>Look: &lt;script&gt;alert(1)&lt;/script&gt; <em>x</em></p>\n");
     assert_eq!(question["author"], json!({"name": "Ana", "url": null}), "a link that is none is left out");
     assert_eq!((&question["licence"], &question["asked_ms"]), (&json!("CC BY-SA 4.0"), &json!(5)));
+    assert_eq!(question["terms"], "own-site");
     let wanted = json!({
         "answer": 11, "text": "Because **11**.", "html": "<p>Because <strong>11</strong>.</p>\n", "version": 5,
         "spans": [{"start": 0, "version": 4}, {"start": 2, "version": 5}], "finish": "stop", "tokens": 3,

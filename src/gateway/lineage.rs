@@ -79,6 +79,7 @@ fn described(seq: u64, rollout: &Rollout) -> Value {
             "author": question.author,
             "url": question.url,
             "licence": question.licence,
+            "terms": question.terms,
             "asked_ms": question.asked_at,
         },
         "text": rollout.text,

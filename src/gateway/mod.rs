@@ -63,6 +63,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::clock;
 use crate::config::{Generation, Http, Live, Reloader};
+use crate::notes::Notes;
 use crate::observer::Observer;
 use crate::tasks::desk::Rules;
 use backend::Backend;
@@ -86,6 +87,8 @@ pub struct Shared {
     pub(crate) recent: Arc<recent::Recent>,
     /// What happened so far, and who reads what happens.
     pub observer: Observer,
+    /// What the operator should know though it is ready.
+    pub notes: Notes,
     /// Who may do what.
     pub(crate) door: Arc<auth::Door>,
     /// Whose turn it is among deliveries of one annotation.
@@ -112,6 +115,7 @@ impl Shared {
             metrics,
             recent: Arc::new(recent::Recent::default()),
             intake: Arc::default(),
+            notes: Notes::default(),
             observer: Observer::new(clock::now_ms(), Rules::default()),
         }
     }

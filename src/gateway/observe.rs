@@ -18,7 +18,7 @@ pub(super) async fn healthz() -> HttpResponse {
     HttpResponse::Ok().json(json!({"status": "ok"}))
 }
 
-/// `GET /readyz`: it can take requests, or why not.
+/// `GET /readyz`: it can take requests, or why not. Notes are no reasons: it is ready in spite of them.
 pub(super) async fn readyz(shared: web::Data<Shared>) -> HttpResponse {
     let reasons = shared.backend.not_ready();
     let mut response = match reasons.is_empty() {
@@ -28,7 +28,8 @@ pub(super) async fn readyz(shared: web::Data<Shared>) -> HttpResponse {
     if !reasons.is_empty() {
         response.insert_header((RETRY_AFTER, "1"));
     }
-    response.json(json!({"ready": reasons.is_empty(), "reasons": reasons, "policy_version": shared.backend.version()}))
+    let (version, notes) = (shared.backend.version(), shared.notes.all());
+    response.json(json!({"ready": reasons.is_empty(), "reasons": reasons, "notes": notes, "policy_version": version}))
 }
 
 /// `GET /v1/models`: the one model.

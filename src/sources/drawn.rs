@@ -1,14 +1,21 @@
 //! A configured source as the source actor wants it: a question for each rising position.
 //!
-//! Invariant: held-out questions are never drawn; the same position gives the same question as long as the file stays.
+//! Invariant: held-out questions are never drawn; the same position gives the same question as long as the file stays. A
+//! replay's question is not given before its moment, a feed's not before it was fetched; neither is ever waited for here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use understudy_actors::source::{QuestionSource, SourceError as DrawError};
+use tokio::time::Instant;
+use understudy_actors::source::{Draw, QuestionSource, SourceError as DrawError};
 use understudy_learning::stages::Question;
 
+use super::replayed::Moments;
 use super::{Questions, SourceError, Split, open, split};
 use crate::config::{Source, SourceKind};
+
+/// How often a feed is looked at for what is new.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Draws training questions of the configured source, round and round if it repeats.
 pub struct Drawn {
@@ -19,6 +26,10 @@ pub struct Drawn {
     taken: u64,
     /// How many there are, once the end was seen.
     length: Option<u64>,
+    /// When a replay's questions are due.
+    moments: Option<Moments>,
+    /// A question that is not due yet, and its position.
+    early: Option<(u64, Arc<Question>)>,
 }
 
 impl Drawn {
@@ -28,9 +39,15 @@ impl Drawn {
             SourceKind::None => return Ok(None),
             SourceKind::Sample => "sample".to_owned(),
             SourceKind::StackExchange | SourceKind::Jsonl => super::shown(&source.path),
+            SourceKind::Corpus if source.corpora.is_empty() => "corpora".to_owned(),
+            SourceKind::Corpus => format!("corpora {}", source.corpora.join(", ")),
+            // Where it begins decides what is at a position.
+            SourceKind::Replay => format!("replay {} from '{}'", source.corpora.join(", "), source.from),
+            SourceKind::Api => format!("api {}", source.site),
         };
         let stream = open(source)?;
-        Ok(Some(Self { source: source.clone(), name, stream, taken: 0, length: None }))
+        let moments = (source.kind == SourceKind::Replay && source.speed > 0.0).then(|| Moments::new(source.speed));
+        Ok(Some(Self { source: source.clone(), name, stream, taken: 0, length: None, moments, early: None }))
     }
 
     fn next_training(&mut self) -> Result<Option<Question>, SourceError> {
@@ -42,8 +59,14 @@ impl Drawn {
                 return Ok(Some(question));
             }
         }
-        self.length = Some(self.taken);
+        // Of a feed this is where it is now.
+        self.length = (!self.is_live()).then_some(self.taken);
         Ok(None)
+    }
+
+    /// Whether there may be more after the end.
+    fn is_live(&self) -> bool {
+        self.source.kind == SourceKind::Api
     }
 
     fn at(&mut self, position: u64) -> Result<Option<Question>, SourceError> {
@@ -63,6 +86,9 @@ impl Drawn {
                     return Ok(Some(question));
                 }
             }
+            if self.is_live() {
+                return Ok(None);
+            }
         }
     }
 }
@@ -72,12 +98,26 @@ impl QuestionSource for Drawn {
         &self.name
     }
 
-    fn draw(&mut self, position: u64) -> Result<Option<Arc<Question>>, DrawError> {
-        let drawn = self.at(position);
-        drawn.map(|question| question.map(Arc::new)).map_err(|error| DrawError {
-            name: self.name.clone(),
-            position,
-            reason: error.to_string(),
+    fn draw(&mut self, position: u64) -> Result<Draw, DrawError> {
+        let question = match self.early.take().filter(|(at, _)| *at == position) {
+            Some((_, question)) => question,
+            None => match self.at(position) {
+                Ok(Some(question)) => Arc::new(question),
+                Ok(None) if self.is_live() => return Ok(Draw::NotYet(LOOK_AGAIN)),
+                Ok(None) => return Ok(Draw::End),
+                Err(error) => {
+                    let (name, reason) = (self.name.clone(), error.to_string());
+                    return Err(DrawError { name, position, reason });
+                }
+            },
+        };
+        let wait = self.moments.as_mut().and_then(|moments| moments.wait(position, question.asked_at, Instant::now()));
+        Ok(match wait {
+            Some(wait) => {
+                self.early = Some((position, question));
+                Draw::NotYet(wait)
+            }
+            None => Draw::Question(question),
         })
     }
 }
@@ -100,7 +140,12 @@ mod tests {
     }
 
     fn titles(drawn: &mut Drawn, positions: impl Iterator<Item = u64>) -> Vec<Option<String>> {
-        positions.map(|at| drawn.draw(at).unwrap().map(|question| question.title.clone())).collect()
+        let title = |draw| match draw {
+            Draw::Question(question) => Some(question.title.clone()),
+            Draw::NotYet(wait) => panic!("nothing for {wait:?}"),
+            Draw::End => None,
+        };
+        positions.map(|at| title(drawn.draw(at).unwrap())).collect()
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What can be wrong with a source.
 
+use crate::corpus::CorpusError;
+
 /// A source that cannot be read (further).
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -11,6 +13,20 @@ pub enum SourceError {
         /// Why.
         cause: std::io::Error,
     },
+    /// The API's key cannot be read.
+    #[error("cannot read the key in '{file}': {cause}; check source.key_file")]
+    Key {
+        /// The file.
+        file: String,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// A corpus cannot be read.
+    #[error(transparent)]
+    Corpus(#[from] CorpusError),
+    /// There is none.
+    #[error("there are no corpora in '{0}'; bring one in with 'understudy ingest'")]
+    NoCorpora(String),
     /// Not the format that was promised.
     #[error("'{file}' is broken {place}: {message}")]
     Broken {

@@ -1,4 +1,4 @@
-//! Questions from a file with one JSON object a line: `{id?, title?, body?, tags?, author?, url?, licence?}`.
+//! Questions from a file with one JSON object a line: `{id?, title?, body?, tags?, author?, url?, licence?, terms?}`.
 //!
 //! Invariant: a line is bounded; a wrong line is an error with its number; blank lines are nothing.
 
@@ -30,6 +30,7 @@ struct Line {
     #[serde(default)]
     asked_at: i64,
     closedness: Option<f64>,
+    terms: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -103,6 +104,7 @@ impl<R: BufRead> Reader<R> {
             licence: line.licence,
             asked_at: line.asked_at,
             closedness: line.closedness,
+            terms: line.terms,
         })
     }
 }
@@ -136,12 +138,13 @@ mod tests {
 
     #[test]
     fn a_question_needs_only_a_title_and_keeps_its_attribution() {
-        let text = "\u{feff}{\"title\":\"Why?\"}\r\n\n{\"id\":\"x\",\"body\":\"How?\",\"author\":{\"name\":\"A\"},\"licence\":\"CC0\"}";
+        let text = "\u{feff}{\"title\":\"Why?\"}\r\n\n{\"id\":\"x\",\"body\":\"How?\",\"author\":{\"name\":\"A\"},\"licence\":\"CC0\",\"terms\":\"own\"}";
         let questions = read(text);
         let first = questions[0].as_ref().unwrap();
         assert_eq!((first.id.as_str(), first.title.as_str()), ("q/1", "Why?"));
         let second = questions[1].as_ref().unwrap();
         assert_eq!((second.id.as_str(), second.licence.as_deref()), ("q/x", Some("CC0")));
+        assert_eq!((first.terms.as_deref(), second.terms.as_deref()), (None, Some("own")));
         assert_eq!(second.author.as_ref().map(|author| author.name.as_str()), Some("A"));
         assert_eq!(questions.len(), 2);
     }

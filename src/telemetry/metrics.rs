@@ -74,6 +74,13 @@ pub const CATALOGUE: &[Metric] = &[
     counter(TASKS_GIVEN, "Tasks given to annotators, by kind"),
     counter(TASKS_SKIPPED, "Tasks that annotators did not want"),
     counter("understudy_questions_total", "Training questions asked, by source"),
+    gauge(
+        "understudy_se_api_quota_remaining",
+        "Requests that the Stack Exchange API says are left of today's, by site",
+    ),
+    counter("understudy_se_api_requests_total", "Requests sent to the Stack Exchange API, by site"),
+    counter("understudy_se_api_errors_total", "Those that were not answered, or with an error, by site"),
+    counter("understudy_se_api_questions_total", "New questions that came from the Stack Exchange API, by site"),
     counter("understudy_tokens_total", "Tokens sampled"),
     histogram("understudy_first_token_seconds", "Seconds from a chat request's admission to its first token"),
     histogram("understudy_publish_to_first_token_seconds", "Seconds from a policy's publication to its first token"),

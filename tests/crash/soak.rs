@@ -105,7 +105,9 @@ fn bytes_of(path: &Path) -> u64 {
 }
 
 fn live(data: &Path) -> u64 {
-    let (store, report) = Store::open(data, StoreConfig::default()).expect("the store opens");
+    let (store, report) =
+        Store::open(data, StoreConfig { schema: understudy_actors::answers::SCHEMA, ..StoreConfig::default() })
+            .expect("the store opens");
     store.close().expect("it closes");
     report.rings.values().map(|ring| ring.bytes).sum()
 }

@@ -198,7 +198,9 @@ fn is_applied(data: &Path, count: u64) -> bool {
     for part in ["journal", "sled"] {
         copy_all(&data.join(part), &copy.path().join(part));
     }
-    let (store, report) = Store::open(copy.path(), StoreConfig::default()).expect("the store opens");
+    let (store, report) =
+        Store::open(copy.path(), StoreConfig { schema: understudy_actors::answers::SCHEMA, ..StoreConfig::default() })
+            .expect("the store opens");
     store.close().expect("it closes");
     report.replayed < count
 }
@@ -224,7 +226,11 @@ mod tests {
     fn crash_rig_tears_only_what_the_store_cuts_off_and_names() {
         for seed in 0..40 {
             let data = tempfile::tempdir().unwrap();
-            let (store, _) = Store::open(data.path(), StoreConfig::default()).unwrap();
+            let (store, _) = Store::open(
+                data.path(),
+                StoreConfig { schema: understudy_actors::answers::SCHEMA, ..StoreConfig::default() },
+            )
+            .unwrap();
             for id in 0..5u64 {
                 let key = Some(format!("answer/{id}"));
                 let bytes = vec![id as u8; 700];
@@ -235,7 +241,11 @@ mod tests {
             // Everything is in the replay store: the last batch is nobody's to cut.
             assert!(cut(data.path(), &Oracle::default(), &mut dice).is_none());
             let torn = tear(data.path(), &mut dice).unwrap();
-            let (store, report) = Store::open(data.path(), StoreConfig::default()).unwrap();
+            let (store, report) = Store::open(
+                data.path(),
+                StoreConfig { schema: understudy_actors::answers::SCHEMA, ..StoreConfig::default() },
+            )
+            .unwrap();
             assert_eq!(report.torn_tail.map(|tail| tail.offset), torn.offset, "{torn:?}");
             assert_eq!((report.last_seq, report.rebuilt), (5, None), "{torn:?}");
             store.close().unwrap();

@@ -59,7 +59,9 @@ fn learned(data: &Path, stored: &Stored, oracle: &mut Oracle) {
 
 /// All feedback in a store that no daemon holds.
 pub(crate) fn stored(data: &Path) -> Stored {
-    let (store, _) = Store::open(data, StoreConfig::default()).expect("the store opens");
+    let (store, _) =
+        Store::open(data, StoreConfig { schema: understudy_actors::answers::SCHEMA, ..StoreConfig::default() })
+            .expect("the store opens");
     let (handle, mut stored, mut from) = (store.handle(), Stored::new(), 0);
     loop {
         let records = handle.read_from(RecordKind::Feedback, from, 256).expect("the store reads");

@@ -63,7 +63,11 @@ struct Left {
 }
 
 fn left(data: &Path) -> Left {
-    let (store, _) = Store::open(data, StoreConfig { min_free_bytes: 0, ..StoreConfig::default() }).expect("it opens");
+    let (store, _) = Store::open(
+        data,
+        StoreConfig { min_free_bytes: 0, schema: understudy_actors::answers::SCHEMA, ..StoreConfig::default() },
+    )
+    .expect("it opens");
     let mut journal = Vec::new();
     for kind in [RecordKind::Answer, RecordKind::Feedback, RecordKind::Published, RecordKind::Cursor] {
         let records = store.handle().read_from(kind, 0, 1_000_000).expect("it reads");

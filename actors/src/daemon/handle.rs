@@ -263,5 +263,6 @@ fn question(request: &ChatRequest, tokens: &[i64]) -> Question {
         licence: None,
         asked_at: request.asked_at,
         closedness: None,
+        terms: None,
     }
 }

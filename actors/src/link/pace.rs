@@ -117,6 +117,21 @@ impl Pace {
         self.change(|state| state.closed = true);
     }
 
+    /// Waits until it is closed.
+    pub fn closed(&self) -> impl Future<Output = ()> + use<> {
+        let pace = self.clone();
+        async move {
+            loop {
+                let mut changed = std::pin::pin!(pace.core.changed.notified());
+                changed.as_mut().enable(); // before looking, so that no change falls between
+                if locked(&pace.core.state).closed {
+                    return;
+                }
+                changed.await;
+            }
+        }
+    }
+
     /// Samples that would be admitted now: `(eta + v + 1) * B - n`.
     pub fn room(&self) -> u64 {
         self.core.room(&locked(&self.core.state))

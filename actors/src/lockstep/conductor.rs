@@ -20,7 +20,7 @@ use crate::link::{AskError, Envelope, PaceError, Port, Subscription, Ticket, ask
 use crate::locked::locked;
 use crate::messages::{AnsweredQuestion, FeedbackRefusal, PromptRequest};
 use crate::policy::PolicyActor;
-use crate::source::{AskingConfig, SharedSource, ask_of};
+use crate::source::{AskingConfig, Draw, SharedSource, ask_of};
 use crate::supervision::Held;
 use crate::worker::{Desk, Job, Worker};
 
@@ -99,7 +99,7 @@ impl Conductor {
             if self.lockstep.until_version.is_some_and(|until| version >= until) {
                 return Ok(());
             }
-            let Some(requests) = self.draw(desk, tickets)? else { return Ok(()) };
+            let Some(requests) = self.draw(desk, tickets).await? else { return Ok(()) };
             self.rounds.begin();
             self.round(desk, requests, &mut answers).await?;
             self.rounds.end(self.questions);
@@ -125,17 +125,30 @@ impl Conductor {
         outcome.await.map_err(|_| "the checkpoint actor failed with the request in hand".to_owned())?.map(drop)
     }
 
-    /// The questions of a round; `None` when a source has no more.
-    fn draw(&self, desk: &Desk<()>, tickets: Vec<Ticket>) -> Result<Option<Vec<PromptRequest>>, String> {
+    /// The questions of a round; `None` when a source has no more, or the daemon drains while there is nothing yet. When a
+    /// question comes is decided by time, which question it is never.
+    async fn draw(&self, desk: &Desk<()>, tickets: Vec<Ticket>) -> Result<Option<Vec<PromptRequest>>, String> {
         let mut requests = Vec::new();
         for (position, ticket) in (self.rounds.state().questions..).zip(tickets) {
             let _hand = desk.lifeline.hold(Held::new(format!("question {position}")));
-            let _unit = desk.lifeline.begin("question");
             self.failpoints.hit("source.before").map_err(|error| error.to_string())?;
             let count = self.sources.len() as u64;
             let source = &self.sources[(position % count) as usize];
-            let question = locked(source).draw(position / count).map_err(|error| error.to_string())?;
-            let Some(question) = question else { return Ok(None) };
+            let question = loop {
+                let drawn = {
+                    let _unit = desk.lifeline.begin("question");
+                    locked(source).draw(position / count).map_err(|error| error.to_string())?
+                };
+                match drawn {
+                    Draw::Question(question) => break question,
+                    Draw::End => return Ok(None),
+                    Draw::NotYet(wait) => tokio::select! {
+                        () = self.bus.pace.closed() => return Ok(None),
+                        () = tokio::time::sleep(wait) => {}
+                    },
+                }
+            };
+            let _unit = desk.lifeline.begin("question");
             requests.push(ask_of(&self.text, &self.asking, question, position, ticket)?);
             self.failpoints.hit("source.after").map_err(|error| error.to_string())?;
         }

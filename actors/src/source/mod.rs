@@ -1,11 +1,14 @@
 //! `SourceActor`: draws questions, renders them as prompts and sends them on as fast as the pace admits.
 //!
 //! Invariant: a question is drawn only when the learner's pace has room for its answers; where the source stands is
-//! journaled, so a restart repeats at most the last few questions and skips none.
+//! journaled, so a restart repeats at most the last few questions and skips none. While a source has nothing yet, no place
+//! at the pace is taken.
 
 mod metric;
 mod question_source;
 mod render;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -25,7 +28,7 @@ use crate::supervision::Held;
 use crate::worker::{Desk, Job, Worker};
 
 pub use metric::*;
-pub use question_source::{ListSource, QuestionSource, SourceError};
+pub use question_source::{Draw, ListSource, QuestionSource, SourceError};
 pub use render::render;
 
 /// The actor.
@@ -33,6 +36,8 @@ pub type SourceActor = Worker<SourceJob>;
 
 /// A training request waits as long as the daemon lives.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Longest wait for a source that has nothing yet, whatever it says.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// Questions between two records of the position.
 const CURSOR_EVERY: u64 = 8;
 
@@ -103,6 +108,7 @@ impl Job for SourceJob {
     async fn run(self, desk: Desk<()>) -> Result<(), String> {
         let name = locked(&self.source).name().to_owned();
         let mut position = self.restored(&name)?;
+        let mut kept = position;
         let mut next_arrival = Instant::now();
         loop {
             let ticket = tokio::select! {
@@ -121,9 +127,27 @@ impl Job for SourceJob {
                 position += 1;
                 continue;
             }
-            let Some(request) = self.draw(&desk, &key, position, ticket)? else {
-                tracing::info!(source = name, position, "the source has no more questions");
-                break;
+            let request = match self.draw(&desk, &key, position, ticket)? {
+                Drawn::Request(request) => *request,
+                // The ticket was given back.
+                Drawn::NotYet(wait) => {
+                    if position != kept {
+                        // It may be long until the next question comes.
+                        self.keep(&name, position);
+                        kept = position;
+                    }
+                    tokio::select! {
+                        biased;
+                        () = desk.lifeline.cancel().cancelled() => return Err("told to end".to_owned()),
+                        () = self.pace.closed() => {}
+                        () = tokio::time::sleep(wait.min(LONGEST_WAIT)) => {}
+                    }
+                    continue;
+                }
+                Drawn::End => {
+                    tracing::info!(source = name, position, "the source has no more questions");
+                    break;
+                }
             };
             position += 1;
             if self.prompts.send(Envelope::new(request, Instant::now() + FOREVER)).await.is_err() {
@@ -132,6 +156,7 @@ impl Job for SourceJob {
             metrics::counter!(DRAWN, "source" => name.clone()).increment(1);
             if position.is_multiple_of(CURSOR_EVERY) {
                 self.keep(&name, position);
+                kept = position;
             }
             let mut arrivals = Stream::new(self.seed, Purpose::Arrival, position);
             if let Some(wait) = next_arrival_ms(self.config.rate, &mut arrivals) {
@@ -144,25 +169,36 @@ impl Job for SourceJob {
     }
 }
 
+/// A question as it goes on.
+enum Drawn {
+    Request(Box<PromptRequest>),
+    NotYet(Duration),
+    End,
+}
+
 impl SourceJob {
     async fn admitted(&self, arrival: Instant) -> Result<Ticket, PaceError> {
         tokio::time::sleep_until(arrival).await;
         self.pace.admit(self.config.samples as u64).await
     }
 
-    fn draw(&self, desk: &Desk<()>, key: &str, position: u64, ticket: Ticket) -> Result<Option<PromptRequest>, String> {
+    fn draw(&self, desk: &Desk<()>, key: &str, position: u64, ticket: Ticket) -> Result<Drawn, String> {
         let _unit = desk.lifeline.begin("question");
         let _hand = desk.lifeline.hold(Held::new(format!("question {position}")).called(key.to_owned()));
         let drawn = self.question(position);
-        let Some(question) = desk.lifeline.judge(drawn)? else { return Ok(None) };
+        let question = match desk.lifeline.judge(drawn)? {
+            Draw::Question(question) => question,
+            Draw::NotYet(wait) => return Ok(Drawn::NotYet(wait)),
+            Draw::End => return Ok(Drawn::End),
+        };
         let _hand = desk.lifeline.hold(Held::new(format!("question {}", question.id)).saying(question.as_ref()));
         let request = self.request(question, position, ticket);
         let request = desk.lifeline.judge(request)?;
         desk.lifeline.quarantine().acquit(key);
-        Ok(Some(request))
+        Ok(Drawn::Request(Box::new(request)))
     }
 
-    fn question(&self, position: u64) -> Result<Option<Arc<Question>>, String> {
+    fn question(&self, position: u64) -> Result<Draw, String> {
         self.failpoints.hit_for("source.before", position).map_err(|error| error.to_string())?;
         locked(&self.source).draw(position).map_err(|error| error.to_string())
     }

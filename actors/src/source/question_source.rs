@@ -1,9 +1,10 @@
 //! Where questions come from, as the program sees it.
 //!
 //! Invariant: a source is read at rising positions, and the same position gives the same question; so the position is
-//! all that must survive.
+//! all that must survive. A source that has nothing *yet* says so and is asked again: it never blocks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use understudy_learning::stages::Question;
 
@@ -19,12 +20,24 @@ pub struct SourceError {
     pub reason: String,
 }
 
+/// What a source gives at a position.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Draw {
+    /// This.
+    Question(Arc<Question>),
+    /// Nothing yet: ask for the same position again, after this long or earlier.
+    NotYet(Duration),
+    /// Nothing any more.
+    End,
+}
+
 /// A stream of questions.
 pub trait QuestionSource: Send {
     /// Its stable name: the position is kept under it.
     fn name(&self) -> &str;
-    /// The question at `position`; `None` at the end. Positions rise by one, except after a restart.
-    fn draw(&mut self, position: u64) -> Result<Option<Arc<Question>>, SourceError>;
+    /// What is at `position`. Positions rise by one, except after a restart and while there is nothing yet. It does not
+    /// wait: whoever draws may have other things to hear.
+    fn draw(&mut self, position: u64) -> Result<Draw, SourceError>;
 }
 
 /// A list of questions, once or round and round.
@@ -46,9 +59,9 @@ impl QuestionSource for ListSource {
         &self.name
     }
 
-    fn draw(&mut self, position: u64) -> Result<Option<Arc<Question>>, SourceError> {
+    fn draw(&mut self, position: u64) -> Result<Draw, SourceError> {
         let length = self.questions.len() as u64;
         let at = if self.repeat { position.checked_rem(length) } else { Some(position).filter(|at| *at < length) };
-        Ok(at.map(|at| self.questions[at as usize].clone()))
+        Ok(at.map_or(Draw::End, |at| Draw::Question(self.questions[at as usize].clone())))
     }
 }

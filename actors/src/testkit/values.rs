@@ -24,6 +24,7 @@ pub fn question(id: &str) -> Question {
         licence: None,
         asked_at: 0,
         closedness: Some(0.5),
+        terms: None,
     }
 }
 

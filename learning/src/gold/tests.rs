@@ -16,6 +16,7 @@ fn question(title: &str) -> Question {
         licence: None,
         asked_at: 0,
         closedness: None,
+        terms: None,
     }
 }
 

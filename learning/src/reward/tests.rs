@@ -28,6 +28,7 @@ pub(super) fn question(id: usize) -> Question {
         licence: None,
         asked_at: 0,
         closedness: None,
+        terms: None,
     }
 }
 

@@ -34,6 +34,9 @@ pub struct Question {
     pub asked_at: i64,
     /// P(the question is closed-ended) in `[0, 1]` where the source declares it; chooses the reward model's utility.
     pub closedness: Option<f64>,
+    /// Under which terms the operator has it, in the operator's words; sources that state none have `None`.
+    #[serde(default)]
+    pub terms: Option<String>,
 }
 
 impl Question {

@@ -160,6 +160,7 @@ fn question(number: u64) -> Question {
         licence: None,
         asked_at: 0,
         closedness: None,
+        terms: None,
     }
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use understudy_actors::annotator::{Plan, Rater};
 use understudy_actors::daemon::DaemonParts;
 use understudy_actors::messages::AnsweredQuestion;
-use understudy_actors::source::{QuestionSource, SourceError};
+use understudy_actors::source::{Draw, QuestionSource, SourceError};
 use understudy_checkpoints::checkpoint::sha256_hex;
 use understudy_learning::annotators::Population;
 use understudy_learning::gold::{QuestionType, Types, gold_reward};
@@ -104,7 +104,7 @@ pub(super) fn fingerprint(config: &Config) -> Result<Fingerprint, Failure> {
     if let Some(mut source) = Drawn::open(&config.source).map_err(|error| failed(error.into()))? {
         for position in 0..FIRST_QUESTIONS {
             let question = source.draw(position).map_err(|error| failed(error.into()))?;
-            let Some(question) = question else { break };
+            let Draw::Question(question) = question else { break };
             questions.push_str(&format!("{} {:?}\n", question.id, types.of(&question)));
         }
     }
@@ -154,14 +154,17 @@ impl QuestionSource for Asked {
         self.inner.name()
     }
 
-    fn draw(&mut self, position: u64) -> Result<Option<Arc<Question>>, SourceError> {
-        let Some(question) = self.inner.draw(position)? else { return Ok(None) };
+    fn draw(&mut self, position: u64) -> Result<Draw, SourceError> {
+        let question = match self.inner.draw(position)? {
+            Draw::Question(question) => question,
+            none => return Ok(none),
+        };
         let told = TOLD[usize::from(self.types.of(&question) == QuestionType::Closed)];
         self.known.lock().insert(question.id.clone(), told);
         let closedness = self.tell.then_some(told);
         let tags = question.tags.iter().filter(|tag| !TELLING.iter().any(|word| tag.eq_ignore_ascii_case(word)));
         let tags = tags.cloned().collect();
-        Ok(Some(Arc::new(Question { closedness, tags, ..Question::clone(&question) })))
+        Ok(Draw::Question(Arc::new(Question { closedness, tags, ..Question::clone(&question) })))
     }
 }
 
@@ -204,8 +207,8 @@ mod tests {
             "one"
         }
 
-        fn draw(&mut self, _: u64) -> Result<Option<Arc<Question>>, SourceError> {
-            Ok(Some(Arc::new(self.0.clone())))
+        fn draw(&mut self, _: u64) -> Result<Draw, SourceError> {
+            Ok(Draw::Question(Arc::new(self.0.clone())))
         }
     }
 
@@ -219,7 +222,7 @@ mod tests {
             let known = Known::default();
             let inner = Box::new(One(question.clone()));
             let mut asked = Asked { inner, types, tell, known: known.clone() };
-            let shown = asked.draw(0).unwrap().unwrap();
+            let Draw::Question(shown) = asked.draw(0).unwrap() else { panic!("there is one") };
             assert_eq!(declared(&shown), tell.then_some(0.9));
             assert_eq!((shown.tags.as_slice(), shown.text()), (["tea".to_owned()].as_slice(), question.text()));
             assert_eq!(types.of(&known.restored(&shown)), QuestionType::Closed);

@@ -309,7 +309,10 @@ fn intake() -> Named {
 }
 
 fn operations() -> Named {
-    let question = object(&["id", "group", "title", "body", "html", "source", "asked_ms"], json!({"group": integer()}));
+    let question = object(
+        &["id", "group", "title", "body", "html", "source", "asked_ms"],
+        json!({"group": integer(), "terms": or_null(text())}),
+    );
     let answer = object(
         &["answer", "text", "html", "version", "spans", "finish", "tokens", "score", "score_std", "ratings"],
         json!({"answer": integer(), "text": text(), "version": integer(), "tokens": integer(), "ratings": integer()}),
@@ -333,7 +336,8 @@ fn operations() -> Named {
         json!({"series": {"type": "object"}, "timeline": list(object(&["t_ms", "kind", "text"], json!({})))}),
     );
     let version = object(&["version", "policy_version"], json!({"version": text(), "policy_version": integer()}));
-    let readiness = json!({"ready": truth(), "reasons": list(text()), "policy_version": integer()});
+    let readiness =
+        json!({"ready": truth(), "reasons": list(text()), "notes": list(text()), "policy_version": integer()});
     vec![
         ("Question", question),
         ("Questions", questions),
@@ -350,6 +354,6 @@ fn operations() -> Named {
         ("Version", version),
         ("Anything", json!({"type": "object"})),
         ("Health", object(&["status"], json!({"status": {"const": "ok"}}))),
-        ("Readiness", object(&["ready", "reasons"], readiness)),
+        ("Readiness", object(&["ready", "reasons", "notes"], readiness)),
     ]
 }

@@ -134,6 +134,7 @@ impl<R: BufRead + Seek> Events<R> {
                     licence: Some(licence),
                     asked_at: post.created,
                     closedness,
+                    terms: None,
                 })
             }
             PostKind::Answer { parent } => EventKind::Answered(Answer {

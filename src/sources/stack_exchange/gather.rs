@@ -159,7 +159,7 @@ impl Gathered {
             drop(give);
             let written = written.join().expect("the converter does not panic");
             parsed.and(written.map_err(|cause| disk(shown, cause)))?;
-            Ok(posts.drops().clone())
+            Ok::<_, SourceError>(posts.drops().clone())
         })?;
         drops.iter().for_each(|(rule, count)| *self.dropped.entry(rule.name().to_owned()).or_default() += count);
         Ok(())

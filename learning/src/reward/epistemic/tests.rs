@@ -215,6 +215,7 @@ fn tiny(seed: u64) -> (RewardLearner, Vec<RewardExample>) {
             licence: None,
             asked_at: 0,
             closedness: None,
+            terms: None,
         };
         let tokens: Vec<i64> = text.bytes().map(i64::from).collect();
         let answer = Rollout {

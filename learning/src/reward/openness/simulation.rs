@@ -56,6 +56,7 @@ fn simulate(questions: usize, raters: usize, informative: f64, seed: u64) -> Vec
             licence: None,
             asked_at: 0,
             closedness: None,
+            terms: None,
         };
         Simulated { question, closed, features, stars }
     };

@@ -17,6 +17,7 @@ fn question(id: &str) -> Question {
         licence: None,
         asked_at: 0,
         closedness: None,
+        terms: None,
     }
 }
 

@@ -106,7 +106,7 @@ export function bytes(n) {
   return `${at ? n.toFixed(1) : n} ${units[at]}`;
 }
 
-/** The author, the source and the licence of a question, as its licence asks. */
+/** The author, the source, the licence and the terms of a question, as its licence asks. */
 export function attribution(question) {
   const outside = (href, text) => h('a', { href, target: '_blank', rel: 'noopener noreferrer' }, text);
   const web = (href) => (typeof href === 'string' && /^https?:\/\//.test(href) ? href : null);
@@ -116,6 +116,9 @@ export function attribution(question) {
     by && h('span', null, 'asked by ', web(question.author?.url) ? outside(question.author.url, by) : h('b', null, by)),
     web(question.url) ? outside(question.url, question.source ? `original at ${question.source}` : 'original') : site,
     question.licence && licence(question.licence, outside),
+    // What CC BY-SA asks: that something was changed, and what.
+    question.url && /^CC BY/i.test(question.licence ?? '') && h('span', null, 'changed: HTML to Markdown'),
+    question.terms && h('span', null, `had under: ${question.terms}`),
     question.asked_ms > 0 && h('time', { datetime: new Date(question.asked_ms).toISOString() }, new Date(question.asked_ms).toLocaleDateString('en-GB')),
   ].filter(Boolean);
   return h('p.attribution', null, parts.flatMap((part, at) => (at ? [' · ', part] : [part])));

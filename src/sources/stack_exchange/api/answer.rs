@@ -47,8 +47,8 @@ struct Owner {
 }
 
 impl Item {
-    /// As the program knows questions; `source` names it in ids.
-    pub(super) fn question(self, source: &str) -> Question {
+    /// As the program knows questions; `source` names it in ids, `terms` are the operator's words.
+    pub(super) fn question(self, source: &str, terms: &str) -> Question {
         let at = self.creation_date * 1000;
         let body = self.body.map(|body| html::to_markdown(&body));
         let author = self.owner.and_then(|owner| {
@@ -68,6 +68,7 @@ impl Item {
             url: self.link,
             licence: Some(self.content_license.unwrap_or_else(|| licence_at(at).to_owned())),
             asked_at: at,
+            terms: Some(terms.to_owned()),
         }
     }
 }
@@ -135,15 +136,16 @@ mod tests {
              \"owner\":{\"user_type\":\"registered\",\"display_name\":\"O&#39;Neil\",\"link\":\"https://s.example/users/1\"}}",
         )
         .unwrap();
-        let question = item.question("s.example");
+        let question = item.question("s.example", "own-site");
         assert_eq!((question.id.as_str(), question.title.as_str()), ("s.example/7", "Is 1 < 2 & why?"));
         assert_eq!(question.author.as_ref().map(|author| author.name.as_str()), Some("O'Neil"));
         assert_eq!((question.asked_at, question.licence.as_deref()), (1_600_000_000_000, Some("CC BY-SA 4.0")));
+        assert_eq!(question.terms.as_deref(), Some("own-site"));
         let gone: Item = serde_json::from_str(
             "{\"question_id\":8,\"creation_date\":1,\"title\":\"t\",\"owner\":{\"user_type\":\"does_not_exist\"}}",
         )
         .unwrap();
-        let question = gone.question("s");
+        let question = gone.question("s", "own-site");
         assert_eq!((question.author, question.licence.as_deref()), (None, Some("CC BY-SA 2.5")));
     }
 }

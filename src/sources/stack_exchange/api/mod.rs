@@ -6,15 +6,21 @@
 mod answer;
 mod feed;
 mod manners;
+mod metric;
 mod poller;
+mod polls;
 #[cfg(test)]
-mod server;
+mod polls_tests;
+#[cfg(test)]
+pub(crate) mod server;
 #[cfg(test)]
 mod tests;
 mod web;
 
 pub use feed::{Feed, FeedReader};
-pub use poller::{Poller, Polling};
+pub use metric::*;
+pub use poller::{Halt, Poller, Polling};
+pub use polls::Polls;
 pub use web::{Transport, Web};
 
 /// Tells the time and waits; tests have one of their own.
@@ -32,4 +38,10 @@ pub struct Told {
     pub questions: u64,
     /// What the API says is left of today's requests.
     pub quota_remaining: Option<u64>,
+    /// Requests since it was opened.
+    pub requests: u64,
+    /// Those that were not answered, or with an error.
+    pub errors: u64,
+    /// New questions since it was opened.
+    pub fetched: u64,
 }

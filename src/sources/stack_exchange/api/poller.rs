@@ -21,6 +21,8 @@ const DEEPEST_PAGE: u32 = 25;
 const PAGE_SIZE: u32 = 100;
 /// How far back of the newest question each round begins.
 const OVERLAP_S: i64 = 24 * 3600;
+/// The file with the moment when the site was first asked, where none was configured.
+const BEGUN: &str = "begun";
 /// The file of times that must be kept to.
 const MANNERS: &str = "manners.json";
 
@@ -31,12 +33,14 @@ pub struct Polling {
     pub site: String,
     /// Names the source in ids.
     pub source: String,
+    /// Under which terms the operator has the questions; kept with each.
+    pub terms: String,
     /// The API's key, if there is one: more requests a day.
     pub key: Option<String>,
     /// Only questions with one of these tags; all without any.
     pub tags: Vec<String>,
-    /// Where to begin when nothing was fetched yet, in milliseconds since the Unix epoch.
-    pub from: i64,
+    /// Where to begin when nothing was fetched yet, in milliseconds since the Unix epoch; `None` is when it is first opened.
+    pub from: Option<i64>,
     /// Seconds between two rounds, at least a minute.
     pub every_s: u64,
     /// Requests a second.
@@ -54,6 +58,20 @@ pub struct Poller<T, C> {
     manners: Manners,
     manners_path: PathBuf,
     jitter: Stream,
+    told: Told,
+    /// Where it begins when nothing was fetched yet, in milliseconds since the Unix epoch.
+    from: i64,
+}
+
+/// Why rounds without end ended before it was time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Halt {
+    /// The settings are wrong; another try will not help.
+    #[error("the API refuses what it is asked: {0}")]
+    Refused(String),
+    /// What was fetched cannot be kept.
+    #[error("{0}")]
+    Disk(String),
 }
 
 /// How a round ended.
@@ -78,21 +96,43 @@ impl<T: Transport, C: Clock> Poller<T, C> {
         // A clock that was set back must not keep it waiting for ever.
         manners.not_later_than(clock.now_ms());
         let jitter = Stream::new(0, Purpose::Backoff, feed.len());
-        Ok(Self { polling, transport, clock, feed, manners, manners_path, jitter })
+        let mut poller =
+            Self { polling, transport, clock, feed, manners, manners_path, jitter, told: Told::default(), from: 0 };
+        poller.from = poller.beginning(folder)?;
+        Ok(poller)
     }
 
     /// Where it stands.
     pub fn told(&self) -> Told {
-        Told { questions: self.feed.len(), quota_remaining: self.manners.quota_remaining() }
+        Told { questions: self.feed.len(), quota_remaining: self.manners.quota_remaining(), ..self.told }
+    }
+
+    /// The configured moment, or the one when this site was first asked: that outlives a restart, or what was asked in
+    /// between would be lost as long as nothing was fetched.
+    fn beginning(&self, folder: &Path) -> Result<i64, SourceError> {
+        if let Some(from) = self.polling.from {
+            return Ok(from);
+        }
+        let path = folder.join(BEGUN);
+        let kept = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
+        let begun = kept.unwrap_or_else(|| self.clock.now_ms());
+        if kept.is_none() {
+            fs::write(&path, format!("{begun}\n")).map_err(|cause| SourceError::Read { file: shown(&path), cause })?;
+        }
+        Ok(begun)
     }
 
     /// Rounds without end; returns when it is time, or why there is no sense in going on.
-    pub fn run(&mut self, mut heard: impl FnMut(Told)) -> Result<(), String> {
+    pub fn run(&mut self, mut heard: impl FnMut(Told)) -> Result<(), Halt> {
         loop {
-            match self.round(&mut heard).map_err(|error| error.to_string())? {
-                Round::Whole(_) => {}
+            match self.round(&mut heard).map_err(|error| Halt::Disk(error.to_string()))? {
+                Round::Whole(0) => {}
+                Round::Whole(new) => {
+                    let Told { questions, quota_remaining, .. } = self.told();
+                    tracing::info!(site = self.polling.site, new, questions, quota_remaining, "questions from the API");
+                }
                 Round::Ended => return Ok(()),
-                Round::Refused(why) => return Err(why),
+                Round::Refused(why) => return Err(Halt::Refused(why)),
             }
             if !self.clock.wait(self.polling.every_s.max(60) * 1000) {
                 return Ok(());
@@ -103,17 +143,19 @@ impl<T: Transport, C: Clock> Poller<T, C> {
     /// One walk from a day before the newest question to the end of what there is.
     pub fn round(&mut self, heard: &mut impl FnMut(Told)) -> Result<Round, SourceError> {
         let overlap = |newest: i64| newest / 1000 - OVERLAP_S;
-        let mut from =
-            self.feed.newest().map_or(self.polling.from / 1000, |newest| overlap(newest).max(self.polling.from / 1000));
+        let mut from = self.feed.newest().map_or(self.from / 1000, |newest| overlap(newest).max(self.from / 1000));
         let (mut page, mut new) = (1, 0);
         loop {
-            let answer = match self.ask(from, page) {
+            let answer = match self.ask(from, page, heard) {
                 Ok(answer) => answer,
                 Err(end) => return Ok(end),
             };
             let last = answer.items.iter().map(|item| item.creation_date).max();
-            let questions = answer.items.into_iter().map(|item| item.question(&self.polling.source)).collect();
-            new += self.feed.append(questions)?;
+            let questions =
+                answer.items.into_iter().map(|item| item.question(&self.polling.source, &self.polling.terms));
+            let added = self.feed.append(questions.collect())?;
+            new += added;
+            self.told.fetched += added as u64;
             heard(self.told());
             match (answer.has_more, last) {
                 (false, _) | (true, None) => return Ok(Round::Whole(new)),
@@ -127,7 +169,7 @@ impl<T: Transport, C: Clock> Poller<T, C> {
     }
 
     /// One page, however long it takes to get it.
-    fn ask(&mut self, from: i64, page: u32) -> Result<Wrapper, Round> {
+    fn ask(&mut self, from: i64, page: u32, heard: &mut impl FnMut(Told)) -> Result<Wrapper, Round> {
         let limits = Limits { rate: self.polling.rate, reserve: self.polling.reserve };
         let path = self.path(from, page);
         loop {
@@ -141,6 +183,7 @@ impl<T: Transport, C: Clock> Poller<T, C> {
                     .map_err(|error| format!("an answer is not understood ({error})"))
             });
             let now = self.clock.now_ms();
+            self.told.requests += 1;
             let ended = match answer {
                 Ok(answer) => match trouble(&answer) {
                     None => {
@@ -165,8 +208,17 @@ impl<T: Transport, C: Clock> Poller<T, C> {
                 }
             };
             self.keep_manners();
-            if let Some(ended) = ended {
-                return ended;
+            match ended {
+                Some(Ok(answer)) => return Ok(answer),
+                Some(Err(refused)) => {
+                    self.told.errors += 1;
+                    heard(self.told());
+                    return Err(refused);
+                }
+                None => {
+                    self.told.errors += 1;
+                    heard(self.told());
+                }
             }
         }
     }

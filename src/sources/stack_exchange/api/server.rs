@@ -4,6 +4,8 @@
 //! Invariant: it has a clock of its own, so that days pass in milliseconds.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -13,7 +15,7 @@ use super::{Clock, Transport};
 
 /// What goes wrong with a request, by its number.
 #[derive(Debug, Clone)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// Served, and then so many seconds of rest are wanted.
     Backoff(u64),
     /// Refused, with so many seconds named.
@@ -28,10 +30,10 @@ pub(super) enum Fault {
 
 /// The site.
 #[derive(Default)]
-pub(super) struct Site {
-    pub(super) now: AtomicI64,
+pub(crate) struct Site {
+    pub(crate) now: AtomicI64,
     /// Ends the waiting at this time.
-    pub(super) until: AtomicI64,
+    pub(crate) until: AtomicI64,
     state: Mutex<State>,
 }
 
@@ -49,36 +51,36 @@ struct State {
 }
 
 impl Site {
-    pub(super) fn new(now: i64) -> Arc<Self> {
+    pub(crate) fn new(now: i64) -> Arc<Self> {
         let site = Self::default();
         site.now.store(now, Ordering::Relaxed);
         site.until.store(i64::MAX, Ordering::Relaxed);
         Arc::new(site)
     }
 
-    pub(super) fn ask(&self, at_s: i64, ids: impl IntoIterator<Item = u64>) {
+    pub(crate) fn ask(&self, at_s: i64, ids: impl IntoIterator<Item = u64>) {
         self.state.lock().unwrap().questions.extend(ids.into_iter().map(|id| (at_s, id)));
     }
 
-    pub(super) fn fault(&self, request: u64, fault: Fault) {
+    pub(crate) fn fault(&self, request: u64, fault: Fault) {
         self.state.lock().unwrap().faults.insert(request, fault);
     }
 
-    pub(super) fn give_quota(&self, quota: u64) {
+    pub(crate) fn give_quota(&self, quota: u64) {
         self.state.lock().unwrap().quota = Some(quota);
     }
 
-    pub(super) fn log(&self) -> Vec<(i64, String)> {
+    pub(crate) fn log(&self) -> Vec<(i64, String)> {
         self.state.lock().unwrap().log.clone()
     }
 
     /// Requests that came before they were allowed.
-    pub(super) fn rude(&self) -> Vec<String> {
+    pub(crate) fn rude(&self) -> Vec<String> {
         self.state.lock().unwrap().rude.clone()
     }
 
     /// The status and the body of the answer; `None` where the connection breaks.
-    pub(super) fn answer(&self, path: &str) -> Option<(u16, Vec<u8>)> {
+    pub(crate) fn answer(&self, path: &str) -> Option<(u16, Vec<u8>)> {
         let now = self.now.load(Ordering::Relaxed);
         let mut state = self.state.lock().unwrap();
         let number = state.requests;
@@ -164,4 +166,29 @@ impl Clock for Arc<Site> {
         let now = self.now.fetch_add(ms as i64, Ordering::Relaxed) + ms as i64;
         now < self.until.load(Ordering::Relaxed)
     }
+}
+
+/// Serves `site` on loopback, one connection a request, compressed as the real API is.
+pub(crate) fn serve(site: Arc<Site>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/2.3", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            let mut lines = BufReader::new(connection.try_clone().unwrap()).lines().map_while(Result::ok);
+            let Some(first) = lines.next() else { continue };
+            lines.take_while(|line| !line.is_empty()).for_each(drop);
+            let path = first.split(' ').nth(1).unwrap().strip_prefix("/2.3").unwrap().to_owned();
+            let Some((status, body)) = site.answer(&path) else { continue };
+            let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            packed.write_all(&body).unwrap();
+            let body = packed.finish().unwrap();
+            let head = format!(
+                "HTTP/1.1 {status} x\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                body.len()
+            );
+            let _ = connection.write_all(head.as_bytes()).and_then(|()| connection.write_all(&body));
+        }
+    });
+    address
 }

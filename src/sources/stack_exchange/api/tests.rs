@@ -1,8 +1,6 @@
 //! The poller against a site that behaves like the real one: nothing is lost, nothing comes twice, nobody is rude.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,7 +9,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::poller::Round;
-use super::server::{Fault, Site};
+use super::server::{Fault, Site, serve};
 use super::*;
 
 /// 2026-01-01.
@@ -22,9 +20,10 @@ fn polling() -> Polling {
     Polling {
         site: "site".into(),
         source: "site.example".into(),
+        terms: "own-site".into(),
         key: None,
         tags: vec![],
-        from: START_S * 1000,
+        from: Some(START_S * 1000),
         every_s: 300,
         rate: 1.0,
         reserve: 20,
@@ -109,7 +108,7 @@ fn wrong_settings_are_told_and_not_tried_again() {
     let (folder, site) = (TempDir::new().unwrap(), Site::new((START_S + DAY_S) * 1000));
     site.fault(0, Fault::Error(400, "bad_parameter"));
     let told = poller(folder.path(), &site).run(|_| {}).unwrap_err();
-    assert!(told.contains("bad_parameter (400)"), "{told}");
+    assert!(matches!(&told, Halt::Refused(why) if why.contains("bad_parameter (400)")), "{told}");
     assert_eq!(site.log().len(), 1);
 }
 
@@ -123,6 +122,7 @@ fn an_exhausted_quota_waits_for_the_next_day() {
     let log = site.log();
     assert!(log[1].0 >= (START_S + 2 * DAY_S) * 1000, "{log:?}");
     assert_eq!((told.questions, told.quota_remaining), (300, Some(18)));
+    assert_eq!((told.fetched, told.requests, told.errors), (300, 3, 0));
 }
 
 #[test]
@@ -201,31 +201,6 @@ proptest! {
         prop_assert_eq!(all.iter().copied().collect::<BTreeSet<_>>().len(), gaps.len());
         check_manners(&site);
     }
-}
-
-/// Serves `site` on loopback, one connection a request, compressed as the real API is.
-fn serve(site: Arc<Site>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://{}/2.3", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        for connection in listener.incoming() {
-            let mut connection = connection.unwrap();
-            let mut lines = BufReader::new(connection.try_clone().unwrap()).lines().map_while(Result::ok);
-            let Some(first) = lines.next() else { continue };
-            lines.take_while(|line| !line.is_empty()).for_each(drop);
-            let path = first.split(' ').nth(1).unwrap().strip_prefix("/2.3").unwrap().to_owned();
-            let Some((status, body)) = site.answer(&path) else { continue };
-            let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-            packed.write_all(&body).unwrap();
-            let body = packed.finish().unwrap();
-            let head = format!(
-                "HTTP/1.1 {status} x\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-                body.len()
-            );
-            let _ = connection.write_all(head.as_bytes()).and_then(|()| connection.write_all(&body));
-        }
-    });
-    address
 }
 
 #[test]

@@ -1,0 +1,81 @@
+//! `understudy corpora`: what was ingested, and taking it away again.
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::{Failure, Global, Outcome};
+use crate::corpus::{self, CorpusError};
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show what was brought in, and under which terms
+    List,
+    /// Take a whole corpus away
+    Remove {
+        /// Its name
+        source: String,
+    },
+    /// Take away what an author wrote: questions with all that is below them, answers, comments; also out of every later ingest
+    /// of this source. The name or number is kept in the manifest for that
+    ForgetAuthor {
+        /// The corpus
+        source: String,
+        /// The user's number on the site, or the name as it is shown
+        author: String,
+    },
+}
+
+/// Runs `understudy corpora …`.
+pub(super) fn run(global: &Global, command: Command) -> Outcome {
+    let config = global.load()?.config;
+    crate::telemetry::start_logs(&config.log);
+    let corpora = config.data.dir.join(corpus::FOLDER);
+    let failed = |error: CorpusError| match error {
+        CorpusError::Refused(sentence) => Failure::Usage(sentence),
+        error => Failure::Failed(error.into()),
+    };
+    match command {
+        Command::List => {
+            let all = corpus::list(&corpora).map_err(failed)?;
+            if global.json {
+                println!("{}", json!(all.iter().map(|corpus| corpus.manifest()).collect::<Vec<_>>()));
+                return Ok(());
+            }
+            if all.is_empty() {
+                println!("nothing was brought in; see 'understudy ingest --help'");
+            }
+            for corpus in all {
+                let manifest = corpus.manifest();
+                let counts = manifest.counts;
+                println!(
+                    "{}: {} questions, {} answers, {} pairs, {:.1} MB, under '{}'",
+                    manifest.source,
+                    counts.questions,
+                    counts.answers,
+                    counts.pairs,
+                    manifest.bytes as f64 / 1e6,
+                    manifest.terms
+                );
+            }
+        }
+        Command::Remove { source } => {
+            corpus::remove(&corpora, &source).map_err(failed)?;
+            match global.json {
+                true => println!("{}", json!({"removed": source})),
+                false => println!("{source} is gone; what was learned from it is not"),
+            }
+        }
+        Command::ForgetAuthor { source, author } => {
+            let (_, gone) = corpus::forget_author(&corpora, &source, &author).map_err(failed)?;
+            match global.json {
+                true => println!("{}", json!({"source": source, "forgotten": gone})),
+                false => println!(
+                    "{source}: {} questions, {} answers and {} comments of '{author}' are gone; what was learned from them is not",
+                    gone.questions, gone.answers, gone.comments
+                ),
+            }
+        }
+    }
+    Ok(())
+}
