@@ -18,6 +18,7 @@ pub mod markdown;
 pub mod notes;
 pub mod observer;
 pub mod plot;
+pub mod preferences;
 pub mod resources;
 pub mod service;
 pub mod sources;
@@ -25,4 +26,6 @@ pub mod speaker;
 pub mod tasks;
 pub mod telemetry;
 pub mod view;
-pub mod votes;
+
+/// What [`preferences`] was called.
+pub use preferences as votes;

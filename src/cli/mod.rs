@@ -9,6 +9,7 @@ mod checkpoints;
 mod compare;
 mod config;
 mod corpora;
+mod data;
 mod demo;
 mod doctor;
 mod evaluate;
@@ -74,6 +75,9 @@ pub enum Command {
     Corpora(corpora::Command),
     /// Tell a corpus as the stream of events that it once was, as JSON lines
     Replay(replay::Flags),
+    /// Preferences as JSON lines: export, import, report
+    #[command(subcommand)]
+    Data(data::Command),
     /// Show how the reward model reads each person's ratings
     Annotators(learned::annotators::Flags),
     /// Show how closed-ended questions are held to be, and why
@@ -124,6 +128,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Ingest(flags) => ingest::run(&global, flags),
         Command::Corpora(command) => corpora::run(&global, command),
         Command::Replay(flags) => replay::run(&global, &flags),
+        Command::Data(command) => data::run(&global, command),
         Command::Annotators(flags) => learned::annotators::run(&global, &flags),
         Command::Openness(flags) => learned::openness::run(&global, &flags),
         Command::Collapse(flags) => learned::collapse::run(&global, &flags),

@@ -1,11 +1,7 @@
-//! Votes on the answers of Stack Exchange questions, as comparisons that a reward model can learn from.
+//! A question whose answers people voted on.
 //!
-//! Invariant: a comparison is between two answers of one question whose scores differ; which answers and which part of
-//! the split a question belongs to are functions of its id alone.
-
-pub mod accuracy;
-#[cfg(test)]
-mod tests;
+//! Invariant: a pair is of two answers of one question whose scores differ; answers are oldest first, and which of them are
+//! kept is a function of the question's id alone.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,6 +9,8 @@ use std::path::Path;
 use understudy_learning::rng::{Purpose, Stream};
 use understudy_learning::stages::{Author, Question};
 
+use super::accuracy;
+use crate::corpus::{self, Thread, VoteKind};
 use crate::sources::SourceError;
 use crate::sources::split;
 use crate::sources::stack_exchange::{Event, EventKind, Site, events_of_file};
@@ -32,14 +30,53 @@ pub struct VotedAnswer {
     pub author: Option<Author>,
     /// Its licence.
     pub licence: String,
+    /// Link to the original.
+    pub url: Option<String>,
+    /// The asker chose it; `false` where the source does not say.
+    pub accepted: bool,
+    /// Votes for and against; `None` where the source tells only their difference.
+    pub ballot: Option<Ballot>,
 }
 
-/// A question with at least two answers of different score, in time order.
+/// Votes for and against one answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ballot {
+    /// For.
+    pub up: u32,
+    /// Against.
+    pub down: u32,
+}
+
+impl VotedAnswer {
+    fn of_post(post: &corpus::Post, thread: &Thread) -> Self {
+        let count = |kind| post.votes.iter().filter(|vote| vote.kind == kind).count() as u32;
+        let told = (!post.votes.is_empty()).then(|| Ballot { up: count(VoteKind::Up), down: count(VoteKind::Down) });
+        Self {
+            id: format!("{}/{}", thread.source, post.id),
+            text: post.text.clone(),
+            score: post.score,
+            at: post.at,
+            author: post.author.clone(),
+            licence: post.licence.clone(),
+            url: post.url.clone(),
+            accepted: thread.accepted == Some(post.id),
+            ballot: told,
+        }
+    }
+
+    /// Votes for and against; where only their difference is known, the fewest that make it.
+    pub fn votes(&self) -> Ballot {
+        let fewest = |score: i64| score.clamp(0, i64::from(u32::MAX)) as u32;
+        self.ballot.unwrap_or(Ballot { up: fewest(self.score), down: fewest(-self.score) })
+    }
+}
+
+/// A question and its answers in time order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VotedQuestion {
     /// What was asked.
     pub question: Question,
-    /// At least two, oldest first.
+    /// Oldest first.
     pub answers: Vec<VotedAnswer>,
 }
 
@@ -84,8 +121,9 @@ pub fn of_events(
             EventKind::Answered(answer) => {
                 if let Some(thread) = threads.get_mut(&answer.question) {
                     let (id, text, score) = (answer.id, answer.text, answer.score);
-                    let (author, licence) = (answer.author, answer.licence);
-                    thread.answers.push(VotedAnswer { id, text, score, at, author, licence });
+                    let (author, licence, url) = (answer.author, answer.licence, answer.url);
+                    let (accepted, ballot) = (false, None);
+                    thread.answers.push(VotedAnswer { id, text, score, at, author, licence, url, accepted, ballot });
                 }
             }
         }
@@ -95,8 +133,14 @@ pub fn of_events(
 }
 
 impl VotedQuestion {
+    /// A corpus's thread with all its answers; it may have no pair.
+    pub fn of_thread(thread: &Thread) -> Self {
+        let answers = thread.answers.iter().map(|post| VotedAnswer::of_post(post, thread)).collect();
+        Self { question: thread.question(), answers }
+    }
+
     /// Keeps `most` answers, drawn by the question's id, in time order.
-    fn at_most(mut self, most: usize) -> Self {
+    pub fn at_most(mut self, most: usize) -> Self {
         let mut stream = Stream::new(split::hash(&self.question.id), Purpose::Evaluation, 0);
         let mut kept = stream.permutation(self.answers.len());
         kept.truncate(most);

@@ -13,6 +13,9 @@ fn thread(answers: &[(i64, i64, &str)]) -> VotedQuestion {
         at,
         author: None,
         licence: "CC BY-SA 4.0".to_owned(),
+        url: None,
+        accepted: false,
+        ballot: None,
     };
     VotedQuestion { question, answers: answers.iter().map(answer).collect() }
 }

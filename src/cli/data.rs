@@ -1,0 +1,305 @@
+//! `understudy data`: preferences out of corpora and into them, and what they are like.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::json;
+
+use super::{Failure, Global, Outcome, progress_bar};
+use crate::config::Config;
+use crate::corpus::{self, Corpus, CorpusError, Thread};
+use crate::preferences::comparisons::MOST_PAIRS;
+use crate::preferences::held_out::{self, HeldOut};
+use crate::preferences::jsonl::{self, ExportPlan, Format, Origin};
+use crate::preferences::summary::{Summary, summary};
+use crate::preferences::{Exposure, Rule, Scoring};
+use crate::sources::{Split, split};
+
+/// What to do with data.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write corpora as JSON lines in the conventions of TRL
+    Export(ExportFlags),
+    /// Bring JSON lines in as a corpus
+    Import(ImportFlags),
+    /// Tell what the comparisons are like: pairs, baselines by length and age, duplicates
+    Report(ReportFlags),
+}
+
+/// Which comparisons.
+#[derive(Debug, Clone, Args)]
+struct Pairs {
+    /// Only these corpora; may be given often
+    #[arg(long, value_name = "NAME")]
+    corpus: Vec<String>,
+    /// Which score decides a pair
+    #[arg(long, value_enum, default_value_t)]
+    scores: Scoring,
+    /// Keep only pairs that the later answer won
+    #[arg(long)]
+    later_won: bool,
+    /// Most pairs of a question, drawn by its id
+    #[arg(long, default_value_t = MOST_PAIRS, value_name = "N")]
+    pairs: usize,
+    /// T of the soft label sigmoid((s_A - s_B)/T)
+    #[arg(long, default_value_t = 1.0, value_name = "T")]
+    temperature: f64,
+}
+
+/// Flags of `data export`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Every row carries author, link, licence, source and terms of all its texts under 'metadata': leave them there,
+the licence asks for it. Held-out questions that training knows under another name are left out.
+
+Examples:
+  understudy data export --format preference --split train --out pairs.jsonl
+  understudy data export --format rankings --corpus beer.stackexchange.com | head -1 | jq ."
+)]
+pub struct ExportFlags {
+    /// What a row is
+    #[arg(long, value_enum)]
+    format: Format,
+    #[command(flatten)]
+    pairs: Pairs,
+    /// Which questions
+    #[arg(long, value_enum, default_value_t)]
+    split: Part,
+    /// Plain strings instead of lists of messages
+    #[arg(long)]
+    plain: bool,
+    /// Write to this file, which appears whole or not at all, instead of stdout
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// Flags of `data import`.
+#[derive(Debug, Args)]
+#[command(after_help = "A row is {prompt}, {prompt, completion[, label]}, {prompt, chosen, rejected}, {messages} or
+{prompt, completions, ranking or scores}; texts are strings or lists of messages. Rows of one prompt become one thread; where
+rows state no score, wins less losses stand for it. Rows that carry terms, authors and licences of their own keep them.
+
+Example:
+  understudy data import pairs.jsonl --source my-pairs --terms own --licence CC0-1.0")]
+pub struct ImportFlags {
+    /// The file
+    file: PathBuf,
+    /// Names the source: its folder, its ids
+    #[arg(long, value_name = "NAME")]
+    source: String,
+    /// Under which terms you have the data; kept with every row
+    #[arg(long, value_name = "NAME")]
+    terms: String,
+    /// Licence of texts that do not state one
+    #[arg(long, value_name = "NAME")]
+    licence: String,
+}
+
+/// Flags of `data report`.
+#[derive(Debug, Args)]
+pub struct ReportFlags {
+    #[command(flatten)]
+    pairs: Pairs,
+}
+
+/// A part of the split by source.held_out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Part {
+    /// Questions to learn from
+    Train,
+    /// Questions that are never learned from
+    HeldOut,
+    /// Both
+    #[default]
+    All,
+}
+
+/// Runs `understudy data`.
+pub(super) fn run(global: &Global, command: Command) -> Outcome {
+    let config = global.load()?.config;
+    crate::telemetry::start_logs(&config.log);
+    match command {
+        Command::Export(flags) => export(global, &config, &flags),
+        Command::Import(flags) => import(global, &config, &flags),
+        Command::Report(flags) => report(global, &config, &flags),
+    }
+}
+
+fn failed(error: CorpusError) -> Failure {
+    Failure::Failed(error.into())
+}
+
+/// The corpora of these names; all where there are none.
+pub(super) fn corpora(config: &Config, names: &[String]) -> Result<Vec<Corpus>, Failure> {
+    let folder = config.data.dir.join(corpus::FOLDER);
+    let all = corpus::list(&folder).map_err(failed)?;
+    let there: Vec<String> = all.iter().map(|corpus| corpus.manifest().source.clone()).collect();
+    if let Some(unknown) = names.iter().find(|name| !there.contains(name)) {
+        return Err(Failure::Usage(format!("there is no corpus '{unknown}'; there are: {}", there.join(", "))));
+    }
+    if all.is_empty() {
+        return Err(Failure::NotReady(format!(
+            "there is no corpus in '{}'; bring one in with 'understudy ingest' or 'understudy data import'",
+            folder.display()
+        )));
+    }
+    Ok(all.into_iter().filter(|corpus| names.is_empty() || names.contains(&corpus.manifest().source)).collect())
+}
+
+impl Pairs {
+    fn rule(&self) -> Result<Rule, Failure> {
+        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
+            return Err(Failure::Usage(format!("--temperature is {}; give a number above 0", self.temperature)));
+        }
+        let Self { scores: scoring, later_won, pairs: most_pairs, temperature, .. } = *self;
+        Ok(Rule { scoring, later_won, most_pairs, temperature })
+    }
+
+    /// Of training questions only: what is held out teaches nothing, not even how votes come.
+    fn exposure(&self, corpora: &[Corpus], held_out: f64) -> Result<Exposure, Failure> {
+        match self.scores {
+            Scoring::Corrected => {
+                let train = |thread: &Thread| split::of(&thread.id, held_out) == Split::Train;
+                Exposure::of_corpora(corpora, train).map_err(failed)
+            }
+            Scoring::Votes | Scoring::StackLlama => Ok(Exposure::neutral()),
+        }
+    }
+}
+
+fn export(global: &Global, config: &Config, flags: &ExportFlags) -> Outcome {
+    let corpora = corpora(config, &flags.pairs.corpus)?;
+    let held_out = config.source.held_out;
+    let exposure = flags.pairs.exposure(&corpora, held_out)?;
+    let without: BTreeSet<String> = match flags.split {
+        Part::Train => BTreeSet::new(),
+        Part::HeldOut | Part::All => clean(&corpora, held_out)?.twins.into_iter().map(|twin| twin.id).collect(),
+    };
+    let plan = ExportPlan {
+        format: flags.format,
+        rule: flags.pairs.rule()?,
+        exposure: &exposure,
+        held_out,
+        part: match flags.split {
+            Part::Train => Some(Split::Train),
+            Part::HeldOut => Some(Split::HeldOut),
+            Part::All => None,
+        },
+        without: &without,
+        plain: flags.plain,
+    };
+    let total = corpora.iter().map(|corpus| corpus.manifest().counts.questions).sum();
+    // Rows on stdout and a bar on the same screen would mix.
+    let progress = progress_bar(total, "questions", global.json || flags.out.is_none());
+    let write = |out: &mut dyn Write| jsonl::export(&corpora, &plan, out, || progress.inc(1));
+    let done = match &flags.out {
+        None => write(&mut BufWriter::new(std::io::stdout().lock()))?,
+        Some(path) => whole(path, write)?,
+    };
+    progress.finish_and_clear();
+    let left_out = without.len();
+    match (&flags.out, global.json) {
+        (Some(path), true) => {
+            println!(
+                "{}",
+                json!({"file": path, "rows": done.rows, "questions": done.questions, "duplicates": left_out})
+            );
+        }
+        (path, _) => {
+            let place = path.as_ref().map_or_else(String::new, |path| format!(" in '{}'", path.display()));
+            eprintln!(
+                "{} rows of {} questions{place}; {left_out} held-out questions that training knows were left out",
+                done.rows, done.questions
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Writes a file beside its place and puts it there when it is whole.
+fn whole<T>(path: &Path, write: impl FnOnce(&mut dyn Write) -> anyhow::Result<T>) -> Result<T, Failure> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".tmp");
+    let work = path.with_file_name(name);
+    let named = |error: std::io::Error| anyhow::anyhow!("cannot write '{}': {error}", path.display());
+    let mut out = BufWriter::new(File::create(&work).map_err(named)?);
+    let done = write(&mut out).and_then(|done| {
+        let file = out.into_inner().map_err(|error| named(error.into_error()))?;
+        file.sync_all().map_err(named)?;
+        std::fs::rename(&work, path).map_err(named)?;
+        Ok(done)
+    });
+    if done.is_err() {
+        let _ = std::fs::remove_file(&work);
+    }
+    Ok(done?)
+}
+
+fn clean(corpora: &[Corpus], share: f64) -> Result<HeldOut, Failure> {
+    held_out::held_out(corpora, share, usize::MAX, |_| true).map_err(failed)
+}
+
+fn import(global: &Global, config: &Config, flags: &ImportFlags) -> Outcome {
+    corpus::check_name(&flags.source).map_err(Failure::Usage)?;
+    let ImportFlags { file, source, terms, licence } = flags;
+    let origin = Origin { source: source.clone(), terms: terms.clone(), licence: licence.clone() };
+    let corpora = config.data.dir.join(corpus::FOLDER);
+    let done = jsonl::import(file, &corpora, &origin).map_err(|error| Failure::Failed(error.into()))?;
+    let folder = corpora.join(source);
+    if global.json {
+        let mut told = json!(done);
+        told["folder"] = json!(folder);
+        println!("{told}");
+        return Ok(());
+    }
+    let counts = done.manifest.counts;
+    println!(
+        "{source}: {} rows; {} questions, {} answers, {} pairs of answers with different scores; in '{}'",
+        done.rows,
+        counts.questions,
+        counts.answers,
+        counts.pairs,
+        folder.display()
+    );
+    Ok(())
+}
+
+fn report(global: &Global, config: &Config, flags: &ReportFlags) -> Outcome {
+    let corpora = corpora(config, &flags.pairs.corpus)?;
+    let share = config.source.held_out;
+    let (rule, exposure) = (flags.pairs.rule()?, flags.pairs.exposure(&corpora, share)?);
+    let of = |part| summary(&corpora, share, part, &rule, &exposure).map_err(failed);
+    let parts: BTreeMap<&str, Summary> =
+        [("train", of(Split::Train)?), ("held_out", of(Split::HeldOut)?)].into_iter().collect();
+    let twins = clean(&corpora, share)?.twins;
+    if global.json {
+        println!("{}", json!({"rule": rule, "parts": parts, "duplicates": twins, "exposure": exposure}));
+        return Ok(());
+    }
+    for (name, part) in &parts {
+        println!(
+            "{name}: {} questions, {} with pairs; {} pairs",
+            part.questions, part.questions_with_pairs, part.pairs
+        );
+        println!(
+            "  the longer answer wins {}, the older one {}; mean label {:.3}",
+            part.longer, part.older, part.mean_p
+        );
+        println!(
+            "  left out: {} of equal scores, {} that the earlier answer won, {} over the bound of a question",
+            part.equal, part.earlier_won, part.over_bound
+        );
+        println!(
+            "  votes: entropy {:.2}, ties {:.2}, the accepted answer's share {:.2}",
+            part.entropy, part.tie_rate, part.accepted_dominance
+        );
+    }
+    println!("{} held-out questions that are known under another name are kept out of evaluation", twins.len());
+    for twin in twins.iter().take(5) {
+        println!("  {} is {} ({:?}, similarity {:.2})", twin.id, twin.of, twin.what, twin.similarity);
+    }
+    Ok(())
+}
