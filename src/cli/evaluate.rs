@@ -260,7 +260,7 @@ fn report(
         None => None,
         Some((other, divergence)) => {
             let of_other = heard::rewards(&judge, &other.answers)?;
-            let duels = duels((&own.answers, &rewards), (&other.answers, &of_other));
+            let duels = duels(&own.answers, &rewards, &other.answers, &of_other);
             let gains: Vec<f64> = duels.iter().map(|duel| duel.model - duel.other).collect();
             Some(Comparison {
                 other: AnswerFigures::of(&other.name, &other.answers, &of_other, other.perplexity),

@@ -63,7 +63,7 @@ pub fn hear(speaker: &Speaker, name: String, asking: Asking<'_>, progress: &Prog
     let logprobs = opinions(speaker, &answers, temperature(generation))?;
     let mut sums = Vec::with_capacity(asking.written.len());
     for (question, text) in asking.written {
-        let (prompt, (tokens, _)) = prompted(speaker, question, text, generation, asking.answer_tokens)?;
+        let Prompted { prompt, tokens, .. } = prompted(speaker, question, text, generation, asking.answer_tokens)?;
         let own = self::logprobs(speaker, &prompt, &tokens, 1.0)?;
         sums.push((own.iter().sum(), own.len()));
         progress.inc(1);
@@ -114,9 +114,9 @@ pub fn accuracy(
         let pairs = question.voted_pairs(rule, &Exposure::neutral());
         let (mut said, mut asked) = (Vec::new(), Vec::new());
         for answer in &question.answers {
-            let tokens = asking.answer_tokens;
-            let (prompt, (tokens, finished)) =
-                prompted(speaker, &question.question, &answer.text, asking.generation, tokens)?;
+            let most = asking.answer_tokens;
+            let Prompted { prompt, tokens, whole: finished } =
+                prompted(speaker, &question.question, &answer.text, asking.generation, most)?;
             asked = prompt;
             said.push(Said { tokens, text: answer.text.clone(), finished });
         }
@@ -133,15 +133,23 @@ pub fn best_written(question: &VotedQuestion) -> Option<&VotedAnswer> {
     liked.max_by_key(|answer| (worth(answer), answer.score, std::cmp::Reverse(answer.at)))
 }
 
-/// Tokens of a question's prompt, and of a written answer to it with whether it is whole.
+/// A question and a written answer to it, in tokens.
+struct Prompted {
+    prompt: Vec<i64>,
+    tokens: Vec<i64>,
+    /// The answer was not cut.
+    whole: bool,
+}
+
 fn prompted(
     speaker: &Speaker,
     question: &Question,
     answer: &str,
     generation: &Generation,
     most: usize,
-) -> anyhow::Result<(Vec<i64>, (Vec<i64>, bool))> {
+) -> anyhow::Result<Prompted> {
     // Room for the answer and the token that ends it.
     let limit = generation.max_context.min(speaker.trunk.max_position()).saturating_sub(most + 1).max(1);
-    Ok((speaker.prompt(&generation.system, question, limit)?, written(speaker, answer, most)?))
+    let (tokens, whole) = written(speaker, answer, most)?;
+    Ok(Prompted { prompt: speaker.prompt(&generation.system, question, limit)?, tokens, whole })
 }

@@ -84,18 +84,17 @@ pub struct Comparison {
     pub duels: Vec<Duel>,
 }
 
-/// Duels of answers to the same questions.
-pub fn duels(model: (&[Answers], &[Vec<f64>]), other: (&[Answers], &[Vec<f64>])) -> Vec<Duel> {
+/// Duels of the answers of a model and of another one to the same questions, each with the judge's rewards.
+pub fn duels(model: &[Answers], rewards: &[Vec<f64>], other: &[Answers], of_other: &[Vec<f64>]) -> Vec<Duel> {
     let length = |asked: &Answers| {
         mean(&asked.outputs.iter().map(|output| words(&output.text).len() as f64).collect::<Vec<_>>())
     };
-    let both = model.0.iter().zip(model.1).zip(other.0.iter().zip(other.1));
-    let duel = |((asked, rewards), (other, of_other)): ((&Answers, &Vec<f64>), (&Answers, &Vec<f64>))| Duel {
-        model: mean(rewards),
-        other: mean(of_other),
-        longer: length(asked) - length(other),
+    let duel = |place: usize| Duel {
+        model: mean(&rewards[place]),
+        other: mean(&of_other[place]),
+        longer: length(&model[place]) - length(&other[place]),
     };
-    both.map(duel).collect()
+    (0..model.len()).map(duel).collect()
 }
 
 /// How good a reward model orders held-out answers.

@@ -35,10 +35,13 @@ pub struct RewardAccuracy {
     pub over_older: Lead,
 }
 
+/// How many pairs of a question are right, by its answers' scores.
+type Right = dyn Fn(&VotedQuestion, &[VotedPair], &[f64]) -> Tally;
+
 impl RewardAccuracy {
     /// Of questions with their pairs and the model's `[K]` scores of their answers.
     pub fn of(questions: &[(&VotedQuestion, Vec<VotedPair>, Vec<f64>)]) -> Self {
-        let tallies = |right: &dyn Fn(&VotedQuestion, &[VotedPair], &[f64]) -> Tally| -> Vec<Tally> {
+        let tallies = |right: &Right| -> Vec<Tally> {
             questions.iter().map(|(question, pairs, scores)| right(question, pairs, scores)).collect()
         };
         let model = tallies(&|question, pairs, scores| question.right(pairs, |place| scores[place]));
@@ -58,5 +61,33 @@ impl RewardAccuracy {
             older: of_older,
             best_baseline: shares.into_iter().fold(f64::NAN, f64::max),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::preferences::{Exposure, Rule};
+
+    #[test]
+    fn a_model_that_goes_by_length_has_no_lead_over_length_and_a_right_one_has() {
+        let question = |number: i64| {
+            let thread =
+                crate::preferences::by_hand(number as u64, &[(1, 3, "aa"), (2, 9, "b"), (3, 0, &"c".repeat(9))]);
+            VotedQuestion::of_thread(&thread)
+        };
+        let questions: Vec<VotedQuestion> = (1..30).map(question).collect();
+        let of = |score: &dyn Fn(&VotedQuestion) -> Vec<f64>| {
+            let pairs = |question: &VotedQuestion| question.voted_pairs(&Rule::default(), &Exposure::neutral());
+            let judged: Vec<_> = questions.iter().map(|q| (q, pairs(q), score(q))).collect();
+            RewardAccuracy::of(&judged)
+        };
+        let long = of(&|q| q.answers.iter().map(|answer| answer.text.len() as f64).collect());
+        assert_eq!((long.model.share, long.over_longer.lead, long.over_longer.error), (0.0, 0.0, 0.0));
+        let right = of(&|q| q.answers.iter().map(|answer| answer.score as f64).collect());
+        // Of three pairs the older wins two: (first, third) and (second, third).
+        assert!((right.model.share, right.longer.share) == (1.0, 0.0) && (right.older.share - 2.0 / 3.0).abs() < 1e-12);
+        assert!(right.over_longer.lead == 1.0 && (right.over_older.lead - 1.0 / 3.0).abs() < 1e-12);
+        assert_eq!(right.best_baseline, 1.0, "the shorter always wins here");
     }
 }

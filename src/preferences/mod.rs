@@ -18,6 +18,9 @@ pub mod summary;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) use tests::by_hand;
+
 pub use comparisons::{Comparison, Comparisons, Rule};
 pub use exposure::Exposure;
 pub use openness::{VoteFigures, evidence};
