@@ -16,11 +16,13 @@ use understudy_actors::source::{AskingConfig, QuestionSource};
 use understudy_actors::supervision::RestartPolicy;
 use understudy_checkpoints::checkpoint::{Retention, parse_age};
 use understudy_checkpoints::{Bounds, Migrate, RecordKind, Store, StoreConfig, StoreError};
+use understudy_learning::LearnerState;
 use understudy_learning::annotators::Population;
 use understudy_model::LoadedModel;
 
 use crate::cli::Failure;
 use crate::config::{Checkpoint, Config};
+use crate::phases::folder::RewardFolder;
 use crate::sources::drawn::Drawn;
 use crate::speaker::{checkpoints_dir, device, engine_config, sampling};
 use crate::tasks::desk::Rules;
@@ -44,7 +46,7 @@ pub fn daemon_config(config: &Config) -> DaemonConfig {
         kept_for_chat: generation.kept_for_chat,
         asking,
         ppo: config.ppo.clone(),
-        reward: config.reward.clone(),
+        reward: config.reward.learner.clone(),
         hearing: config.hearing.clone(),
         openness: config.openness.clone(),
         capacities: Capacities { chats: generation.max_waiting, ..Capacities::default() },
@@ -118,6 +120,7 @@ pub fn parts(config: &Config, loaded: &LoadedModel, store: Store, now_ms: i64) -
         )),
         false => None,
     };
+    let reward_start = reward_start(config, &model)?;
     Ok(DaemonParts {
         model,
         store,
@@ -125,8 +128,24 @@ pub fn parts(config: &Config, loaded: &LoadedModel, store: Store, now_ms: i64) -
         sources,
         rater,
         judge: None,
+        reward_start,
         failpoints: Failpoints::default(),
     })
+}
+
+/// What the reward model begins with, where the configuration names it.
+fn reward_start(config: &Config, model: &BaseModel) -> Result<Option<LearnerState>, Failure> {
+    let folder = &config.reward.start;
+    if folder.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    if !folder.exists() {
+        return Err(Failure::NotReady(format!(
+            "the reward model '{}' (reward.start) is not there; make it with 'understudy reward', or leave the key empty",
+            folder.display()
+        )));
+    }
+    Ok(Some(RewardFolder::read(folder, &model.share().0.tensors())?.state))
 }
 
 fn crowd(config: &Config) -> Result<Box<dyn Rater>, Failure> {

@@ -17,6 +17,7 @@ pub mod gateway;
 pub mod markdown;
 pub mod notes;
 pub mod observer;
+pub mod phases;
 pub mod plot;
 pub mod preferences;
 pub mod resources;

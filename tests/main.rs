@@ -6,6 +6,7 @@ mod learning;
 mod lockstep;
 mod operations;
 mod overload;
+mod phases;
 mod program;
 mod reward_fixtures;
 mod serving;

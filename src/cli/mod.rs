@@ -19,8 +19,12 @@ mod global;
 mod ingest;
 mod learned;
 mod live;
+mod phase;
+mod ppo;
 mod replay;
+mod reward;
 mod serve;
+mod sft;
 mod simulate;
 mod token;
 
@@ -78,6 +82,12 @@ pub enum Command {
     /// Preferences as JSON lines: export, import, report
     #[command(subcommand)]
     Data(data::Command),
+    /// Learn to say what people wrote: supervised fine-tuning on a corpus
+    Sft(sft::Flags),
+    /// Learn a reward model from a corpus's votes
+    Reward(reward::Flags),
+    /// Learn a policy from a reward model, on a corpus's questions
+    Ppo(ppo::Flags),
     /// Show how the reward model reads each person's ratings
     Annotators(learned::annotators::Flags),
     /// Show how closed-ended questions are held to be, and why
@@ -129,6 +139,9 @@ fn run(cli: Cli) -> Outcome {
         Command::Corpora(command) => corpora::run(&global, command),
         Command::Replay(flags) => replay::run(&global, &flags),
         Command::Data(command) => data::run(&global, command),
+        Command::Sft(flags) => sft::run(&global, flags),
+        Command::Reward(flags) => reward::run(&global, flags),
+        Command::Ppo(flags) => ppo::run(&global, flags),
         Command::Annotators(flags) => learned::annotators::run(&global, &flags),
         Command::Openness(flags) => learned::openness::run(&global, &flags),
         Command::Collapse(flags) => learned::collapse::run(&global, &flags),

@@ -110,6 +110,30 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
     learning("reward", config.reward.validate())?;
     learning("openness", config.openness.validate())?;
     learning("annotators", annotators.population.validate())?;
+    let phases = &config.phases;
+    for (key, value) in [
+        ("phases.questions", phases.questions),
+        ("phases.held_out", phases.held_out),
+        ("phases.max_tokens", phases.max_tokens),
+        ("phases.answers", phases.answers),
+        ("phases.sft.minibatch_size", phases.sft.minibatch_size),
+        ("phases.sft.micro_batch_size", phases.sft.micro_batch_size),
+    ] {
+        rule(value >= 1, key, "give a whole number above 0")?;
+    }
+    rule((2..=64).contains(&phases.compared), "phases.compared", "compare 2 to 64 answers of a question")?;
+    let rate = phases.sft.learning_rate;
+    rule(rate.is_finite() && rate >= 0.0, "phases.sft.learning_rate", "give a number that is not below 0")?;
+    let decay = phases.sft.weight_decay;
+    rule(decay.is_finite() && decay >= 0.0, "phases.sft.weight_decay", "give a number that is not below 0")?;
+    rule(positive(phases.sft.max_grad_norm), "phases.sft.max_grad_norm", "give a number above 0")?;
+    for (phase, pace) in [("sft", &phases.sft.pace), ("reward", &phases.reward), ("ppo", &phases.ppo)] {
+        let key = |name: &str| format!("phases.{phase}.{name}");
+        rule(pace.evaluate_every >= 1, &key("evaluate_every"), "look at least every so many steps")?;
+        rule(pace.save_every >= 1, &key("save_every"), "write one at least every so many steps")?;
+        let delta = pace.min_delta.is_finite() && pace.min_delta >= 0.0;
+        rule(delta, &key("min_delta"), "give a number that is not below 0")?;
+    }
     let same = config.ppo.temperature == g.temperature;
     rule(same, "ppo.temperature", "leave it out: it follows generation.temperature")?;
     let whole_groups = config.ppo.batch_size.is_multiple_of(g.samples_per_prompt);

@@ -7,6 +7,7 @@ mod check;
 mod error;
 mod layers;
 mod live;
+mod phases;
 mod reload;
 mod schema;
 
@@ -17,12 +18,12 @@ use serde::{Deserialize, Serialize};
 use understudy_actors::reward::HearingConfig;
 use understudy_learning::annotators::PopulationConfig;
 use understudy_learning::ppo::PpoConfig;
-use understudy_learning::reward::RewardConfig;
 use understudy_learning::reward::openness::OpennessConfig;
 
 pub use error::ConfigError;
 pub use layers::{Layers, Loaded, Origin};
 pub use live::Live;
+pub use phases::{Pace, Phases, Reward, Sft};
 pub use reload::{Load, RELOADABLE, Reloaded, Reloader};
 pub use schema::{DEFAULT_TOML, Schema};
 
@@ -41,11 +42,13 @@ pub struct Config {
     /// How the policy learns.
     pub ppo: PpoConfig,
     /// How the reward model learns.
-    pub reward: RewardConfig,
+    pub reward: Reward,
     /// How the reward actor divides its work.
     pub hearing: HearingConfig,
     /// How closed-ended questions are held to be.
     pub openness: OpennessConfig,
+    /// What the three phases learn from, and how long.
+    pub phases: Phases,
     /// Where questions come from.
     pub source: Source,
     /// Simulated people.

@@ -81,7 +81,7 @@ impl Judge {
                 .map_err(anyhow::Error::from)
                 .and_then(|c| Ok(Saved::reward(&c)?))
                 .with_context(of)?;
-            (config.reward.clone(), LearnerState { tensors, scalars: scalars["learner"].take() })
+            (config.reward.learner.clone(), LearnerState { tensors, scalars: scalars["learner"].take() })
         };
         let (trunk, branch) = (speaker.trunk.shallow_clone(), &speaker.branch);
         let mut learner = RewardLearner::new(trunk, branch, reward, config.seed)?;
@@ -144,11 +144,11 @@ mod tests {
         // A head that says something.
         config.reward.head_start = HeadStart::Normal;
         let learner =
-            RewardLearner::new(speaker.trunk.shallow_clone(), &speaker.branch, config.reward.clone(), 77).unwrap();
+            RewardLearner::new(speaker.trunk.shallow_clone(), &speaker.branch, config.reward.learner.clone(), 77).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let state = learner.state();
         std::fs::write(folder.path().join("reward.safetensors"), encode(&state.tensors).unwrap()).unwrap();
-        let about = serde_json::json!({"config": config.reward, "scalars": state.scalars});
+        let about = serde_json::json!({"config": config.reward.learner, "scalars": state.scalars});
         std::fs::write(folder.path().join("reward.json"), about.to_string()).unwrap();
         let judge = Judge::open(folder.path(), &speaker, &config).unwrap();
         let question = crate::sources::sample::questions().unwrap().next().unwrap().unwrap();

@@ -49,7 +49,7 @@ pub fn open(source: &Source) -> Result<Option<Questions>, SourceError> {
 }
 
 /// The question without its body, where it has a title to stand for it.
-fn title_only(mut question: Question) -> Question {
+pub(crate) fn title_only(mut question: Question) -> Question {
     if !question.title.trim().is_empty() {
         question.body.clear();
     }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use tch::Device;
 use understudy_checkpoints::Store;
+use understudy_learning::LearnerState;
 use understudy_model::generate::{Engine, EngineConfig};
 use understudy_model::weights::LoadedModel;
 use understudy_model::{Branch, ModelError, TextCodec, Trunk, build};
@@ -73,6 +74,9 @@ pub struct DaemonParts {
     pub rater: Option<(Box<dyn Rater>, RatersClock)>,
     /// Scores answers in place of the reward model, where that is wanted.
     pub judge: Option<Judge>,
+    /// What the reward model begins with where there is no checkpoint, as a reward learner's `state` gave it; without it the
+    /// model begins with no opinion. Ratings taken back are learned anew from here.
+    pub reward_start: Option<LearnerState>,
     /// Where tests make it fail.
     pub failpoints: Failpoints,
 }

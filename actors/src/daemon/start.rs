@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 use understudy_checkpoints::{Disk, QuarantineFiles, Store, StoreHandle};
+use understudy_learning::LearnerState;
 use understudy_learning::ppo::PpoLearner;
 use understudy_learning::reward::RewardLearner;
 
@@ -27,6 +28,7 @@ use crate::control::Control;
 use crate::failpoint::Failpoints;
 use crate::feedback::{FeedbackActor, FeedbackJob, PassedOn};
 use crate::invariant::Invariants;
+use crate::locked::locked;
 use crate::place::Place;
 use crate::policy::{AnswerIds, AnswerJournal, Outlets, PolicyActor, PolicyJob, Serving};
 use crate::ppo::{PpoActor, PpoJob, Versions, Waiting};
@@ -84,7 +86,7 @@ impl Daemon {
     /// Starts the loop and returns when all of it is ready. Needs a running actix system.
     pub async fn start(mut config: DaemonConfig, parts: DaemonParts) -> Result<Self, StartError> {
         config.validate()?;
-        let DaemonParts { model, store, checkpoints, sources, rater, judge, failpoints } = parts;
+        let DaemonParts { model, store, checkpoints, sources, rater, judge, reward_start, failpoints } = parts;
         let Found { report, unrated } = look(&store.handle(), &checkpoints, config.unrated_again)?;
         let quarantined = store.handle().dir().join("quarantine");
         let in_step = InStep::of(&mut config, &report)?;
@@ -114,7 +116,7 @@ impl Daemon {
         let (reward_view, reward_seen) = watch::channel(RewardView::default());
         let (newest, newest_seen) = watch::channel(report.checkpoint.clone());
         let ppo = shared.start_ppo(place("ppo")?).await?;
-        let reward = shared.start_reward(place("reward")?, judge, reward_view).await?;
+        let reward = shared.start_reward(place("reward")?, judge, reward_start, reward_view).await?;
         let checkpoint = shared.start_checkpoint(place("checkpoint")?, &ppo.1, &reward.1, newest).await?;
         let feedback = shared.start_feedback().await?;
         let (policy, policy_control) = shared.start_policy(place("policy")?).await?;
@@ -246,16 +248,23 @@ impl Shared {
         &self,
         place: Place,
         judge: Option<Judge>,
+        start: Option<LearnerState>,
         view: watch::Sender<RewardView>,
     ) -> Result<(Supervised, Control<RewardActor>, Cancel), StartError> {
         let (shared, drained) = (self.clone(), Cancel::new());
         let fired = drained.clone();
+        let start = Arc::new(Mutex::new(start));
         let build = move |lifeline| -> Result<RewardActor, StartError> {
             let Shared { config, bus, .. } = &shared;
             let (model, reward, seed) = (shared.model.clone(), config.reward.clone(), config.seed);
+            let start = start.clone();
             let fresh = Arc::new(move || {
                 let (trunk, branch) = model.share();
-                RewardLearner::new(trunk, &branch, reward.clone(), seed)
+                let mut learner = RewardLearner::new(trunk, &branch, reward.clone(), seed)?;
+                if let Some(start) = &*locked(&start) {
+                    learner.restore(start)?;
+                }
+                Ok(learner)
             });
             let (text, end) = (shared.model.text.clone(), shared.model.eos.first().copied());
             let mut mind = Mind::new(MindParts {

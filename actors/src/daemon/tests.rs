@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use tempfile::TempDir;
 use tokio::time::Instant;
 use understudy_checkpoints::{Disk, RecordKind, Store, StoreConfig};
+use understudy_learning::reward::RewardLearner;
 use understudy_learning::stages::{Feedback, FeedbackKind};
 use understudy_model::text::Message;
 
@@ -16,7 +17,7 @@ use super::*;
 use crate::failpoint::{Action, Failpoints, When};
 use crate::messages::{ChatError, FeedbackRefusal, LoopEvent, TokenEvent};
 use crate::runtime::Drained;
-use crate::testkit::{Scripted, bright_tokens, running, sampling, tiny_config, tiny_parts};
+use crate::testkit::{Scripted, bright_tokens, running, sampling, tiny_base, tiny_config, tiny_parts};
 
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(60)
@@ -361,5 +362,41 @@ fn an_actor_that_keeps_failing_is_given_up_and_the_daemon_says_so() {
         assert!(handle.not_ready()[0].contains("policy"), "{:?}", handle.not_ready());
         let fault = daemon.drain(soon()).run(soon(), std::future::pending()).await.unwrap_err();
         assert!(fault.to_string().contains("policy: gave up"), "{fault}");
+    });
+}
+
+#[test]
+fn a_loop_without_a_checkpoint_begins_with_the_reward_model_that_it_is_given_and_one_with_it_does_not() {
+    let dir = TempDir::new().unwrap();
+    running(async {
+        let given = |version: u64| {
+            let (trunk, branch) = tiny_base(7).share();
+            let learner = RewardLearner::new(trunk, &branch, tiny_config(7).reward, 1).expect("valid settings");
+            let mut state = learner.state();
+            state.scalars["version"] = version.into();
+            Some(state)
+        };
+        let start = async |version| {
+            let parts = tiny_parts(dir.path(), 7, Scripted::honest(bright_tokens(7)), Failpoints::off());
+            let mut config = tiny_config(7);
+            config.hearing.ratings_before_scores = 1000;
+            Daemon::start(config, DaemonParts { rater: None, reward_start: given(version), ..parts }).await
+        };
+        let first = start(5).await.expect("the tiny daemon starts");
+        // Nobody rates, and yet its scores teach the policy: it knows something.
+        updates(&first.handle(), 1).await;
+        assert_eq!(first.handle().status().reward.version, 5);
+        first.handle().checkpoint().await.unwrap();
+        drain(first).await;
+        let second = start(9).await.expect("the tiny daemon starts");
+        updates(&second.handle(), 1).await;
+        assert_eq!(second.handle().status().reward.version, 5, "the checkpoint goes before");
+        drain(second).await;
+        let mut misfit = given(1).expect("a state");
+        misfit.tensors.pop();
+        let other = TempDir::new().unwrap();
+        let parts = tiny_parts(other.path(), 7, Scripted::honest(bright_tokens(7)), Failpoints::off());
+        let refused = Daemon::start(tiny_config(7), DaemonParts { reward_start: Some(misfit), ..parts }).await;
+        assert!(refused.is_err(), "a state that does not fit is an error of the start");
     });
 }

@@ -31,7 +31,7 @@ const UNPRUNED: usize = 256;
 /// A rule that scores answers in place of the reward model: a verifiable reward, or a control in an experiment.
 pub type Judge = Arc<dyn Fn(&Rollout) -> f64 + Send + Sync>;
 
-/// Makes a reward learner that has learned nothing: the same one every time.
+/// Makes the reward learner that has heard nothing yet: the same one every time.
 pub(crate) type Fresh = Arc<dyn Fn() -> Result<RewardLearner, LearningError> + Send + Sync>;
 
 /// Why the reward actor cannot go on.
@@ -104,6 +104,8 @@ pub(crate) struct Mind {
     pub(super) frozen: BTreeMap<u64, Closedness>,
     /// Added to the learner's own count of steps, so that the version never goes back when a rebuilt learner takes over.
     pub(super) base: u64,
+    /// Whether it began with what a reward model had learned before.
+    taught: bool,
     /// Computes trunk states anew instead of taking those that came from the generator: they agree but for rounding, and
     /// only the former are the same every time.
     rebuilding: bool,
@@ -135,8 +137,10 @@ impl Mind {
     /// A mind that has heard nothing.
     pub(crate) fn new(parts: MindParts) -> Result<Self, MindError> {
         let MindParts { hearing, seed, .. } = &parts;
+        let learner = (parts.fresh)()?;
         Ok(Self {
-            learner: (parts.fresh)()?,
+            taught: learner.version() > 0,
+            learner,
             openness: Openness::new(parts.openness.clone(), parts.width, *seed),
             drift: Drift::new(hearing.drift.clone()),
             probes: Probes::new(hearing, *seed),
@@ -435,7 +439,7 @@ impl Mind {
 
     /// Whether too little was learned for scores to be worth learning from.
     pub(crate) fn is_ignorant(&self) -> bool {
-        self.parts.judge.is_none() && self.learned < self.parts.hearing.ratings_before_scores
+        self.parts.judge.is_none() && !self.taught && self.learned < self.parts.hearing.ratings_before_scores
     }
 
     /// Whether the collapse monitor's probes wait to be scored.

@@ -83,6 +83,7 @@ pub fn tiny_parts(dir: &Path, seed: u64, rater: Scripted, failpoints: Failpoints
         sources: vec![Box::new(ListSource::new("list", questions, true))],
         rater: Some((Box::new(rater), clock)),
         judge: None,
+        reward_start: None,
         failpoints,
     }
 }

@@ -53,13 +53,23 @@ impl Known {
         }
         let entry = Entry { states: Arc::downgrade(states), parts: compute()? };
         let parts = shared(&entry);
+        self.insert(key, entry);
+        Ok(parts)
+    }
+
+    fn insert(&self, key: Key, entry: Entry) {
         let mut entries = self.entries.borrow_mut();
         entries.insert(key, entry);
         if entries.len() >= self.tidy_at.get() {
             entries.retain(|_, entry| entry.states.strong_count() > 0);
             self.tidy_at.set((2 * entries.len()).max(FEW));
         }
-        Ok(parts)
+    }
+
+    /// Remembers what the head reads of an answer under `mark`, which stands for its states from now on.
+    pub(super) fn put(&self, mark: &Arc<Vec<f32>>, tokens: [usize; 2], parts: Vec<Tensor>) {
+        let key = (Arc::as_ptr(mark) as usize, tokens);
+        self.insert(key, Entry { states: Arc::downgrade(mark), parts });
     }
 
     /// Forgets all: the layers are other ones now.

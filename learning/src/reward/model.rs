@@ -178,6 +178,22 @@ impl RewardModel {
         Ok(())
     }
 
+    /// Where the layers are frozen: puts a mark in the place of each answer's trunk states, under which what the head reads
+    /// of it is known. Says whether it was done.
+    pub(super) fn digest(&self, rollouts: &mut [Rollout]) -> Result<bool, LearningError> {
+        let Some(known) = &self.known else { return Ok(false) };
+        let _guard = tch::no_grad_guard();
+        for rollout in rollouts {
+            // Each alone: what is computed does not depend on the others.
+            let parts = self.compute(&[&*rollout])?;
+            // Its address is what it is known by: an empty vector of its own.
+            let mark = Arc::new(Vec::new());
+            known.put(&mark, [rollout.prompt.tokens.len(), rollout.tokens.len()], parts);
+            rollout.trunk = TrunkStates::Present { values: mark, width: self.trunk.width() };
+        }
+        Ok(true)
+    }
+
     /// `[D]` mean trunk state of the prompt's tokens with a root mean square of 1.
     pub(super) fn prompt_features(&self, rollout: &Rollout) -> Result<Vec<f32>, LearningError> {
         let _guard = tch::no_grad_guard();

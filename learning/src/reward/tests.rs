@@ -325,6 +325,33 @@ fn under_frozen_layers_the_same_bits_are_read_of_an_answer_at_any_time_and_besid
 }
 
 #[test]
+fn a_digested_answer_is_scored_and_learned_from_to_the_bit_as_a_whole_one_without_its_states() {
+    let config = || RewardConfig { learning_rate: 0.0, ..fast() };
+    let (mut plain, mut short) = (learner(config()), learner(config()));
+    let examples = ratings(&population(PopulationConfig::default()), 8, 4);
+    let mut digested = examples.clone();
+    for (learner, examples, digest) in [(&mut plain, &examples, false), (&mut short, &mut digested, true)] {
+        let mut examples = examples.clone();
+        for example in &mut examples {
+            learner.fill_states(&mut example.answers).unwrap();
+            assert!(!digest || learner.digest(&mut example.answers).unwrap());
+        }
+        let kept = |answer: &Rollout| match &answer.trunk {
+            TrunkStates::Present { values, .. } => values.len(),
+            TrunkStates::Absent => usize::MAX,
+        };
+        assert!(examples.iter().flat_map(|one| &one.answers).all(|answer| (kept(answer) == 0) == digest));
+        for _ in 0..3 {
+            learner.learn(&examples).unwrap();
+        }
+    }
+    for ((name, one), (_, other)) in plain.state().tensors.iter().zip(&short.state().tensors) {
+        assert!(one.equal(other), "{name}");
+    }
+    assert!(!learner(fast()).digest(&mut digested[0].answers).unwrap(), "layers that learn read anew each time");
+}
+
+#[test]
 fn a_head_that_starts_at_zero_has_no_opinion_before_the_first_rating() {
     let examples = ratings(&population(PopulationConfig::default()), 1, 4);
     let learner = learner(RewardConfig { head_start: HeadStart::Zero, ..fast() });

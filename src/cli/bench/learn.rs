@@ -132,7 +132,7 @@ pub(super) fn ppo(speaker: &Speaker, config: &Config, material: &Material) -> an
 /// Scoring all answers, foretelling and learning a batch of comparisons.
 pub(super) fn reward(speaker: &Speaker, config: &Config, material: &Material) -> anyhow::Result<Value> {
     let trunk = speaker.trunk.shallow_clone();
-    let mut learner = RewardLearner::new(trunk, &speaker.branch, config.reward.clone(), config.seed)?;
+    let mut learner = RewardLearner::new(trunk, &speaker.branch, config.reward.learner.clone(), config.seed)?;
     let rollouts = material.rollouts();
     let meter = Meter::start();
     learner.score(&rollouts)?;

@@ -89,7 +89,7 @@ impl Run {
     fn new(config: &Config) -> anyhow::Result<Self> {
         let model = tiny_model(config.seed);
         Ok(Self {
-            learner: RewardLearner::new(model.trunk, &model.branch, config.reward.clone(), config.seed)?,
+            learner: RewardLearner::new(model.trunk, &model.branch, config.reward.learner.clone(), config.seed)?,
             people: Population::draw(&PopulationConfig { members: 24, ..Default::default() }, config.seed)?,
             memory: ReplayIndex::new(config.hearing.replay, RECENT_SHARE),
             examples: BTreeMap::new(),

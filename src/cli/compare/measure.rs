@@ -180,7 +180,7 @@ impl Bench {
         let LearnerState { tensors, mut scalars } = Saved::reward(checkpoint).map_err(|error| failed(error.into()))?;
         let state = LearnerState { tensors, scalars: scalars["learner"].take() };
         let trunk = self.speaker.trunk.shallow_clone();
-        let learner = RewardLearner::new(trunk, &self.base, config.reward.clone(), config.seed);
+        let learner = RewardLearner::new(trunk, &self.base, config.reward.learner.clone(), config.seed);
         let mut learner = learner.map_err(|error| failed(error.into()))?;
         learner.restore(&state).map_err(|error| failed(error.into()))?;
         let score = |asked: &Answers| {

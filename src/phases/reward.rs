@@ -1,0 +1,361 @@
+//! The reward model: which of a question's answers people voted up.
+//!
+//! Invariant: votes on training questions alone are learned from; held-out questions give accuracy, beside what length and
+//! age alone would give. Frozen layers read each answer once and keep only what the head reads of it.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use understudy_learning::LearnerState;
+use understudy_learning::reward::openness::spike_slab::{log_likelihood, posterior_mean};
+use understudy_learning::reward::{ReliabilityConfig, RewardConfig, RewardExample, RewardLearner};
+use understudy_learning::rng::{Purpose, Stream};
+use understudy_learning::stages::{Feedback, FeedbackKind, Finish, Prompt, Rollout, Sampling, TrunkStates};
+
+use super::credit::Credits;
+use super::material::{self, Gathered, answer, asked, prompt};
+use super::sft::shared_settings;
+use super::stop::Stop;
+use super::{Look, Phase, Settings};
+use crate::cli::Failure;
+use crate::config::Config;
+use crate::corpus::{Corpus, Post, Thread};
+use crate::sources::split;
+use crate::speaker::Speaker;
+use crate::preferences::accuracy::{Accuracy, Tally};
+
+/// Strength of the prior opinion that a question is as likely open-ended as closed-ended.
+const PRIOR_RATINGS: f64 = 4.0;
+
+/// Learning from votes.
+pub struct RewardPhase {
+    learner: RewardLearner,
+    train: Vec<Voted>,
+    held_out: Vec<Voted>,
+    batch: usize,
+    seed: u64,
+    later_won: bool,
+    /// What a learner that has heard nobody saves of annotators.
+    nobody: Value,
+    /// Settings that it depends on.
+    pub settings: Settings,
+    /// Whom it owes to.
+    pub credits: Credits,
+    /// The learner's settings.
+    pub config: RewardConfig,
+    /// Training questions left out because they are held out elsewhere.
+    pub doubles: usize,
+}
+
+/// A question with some of its answers, oldest first.
+struct Voted {
+    scores: Vec<i64>,
+    moments: Vec<i64>,
+    characters: Vec<usize>,
+    answers: Vec<Rollout>,
+    closedness: f64,
+    /// From 1, for training questions: the place in the first epoch.
+    seq: u64,
+    /// Whether the head's reading is known.
+    digested: bool,
+}
+
+/// At most `most` answers with text, drawn by the question's id, oldest first.
+fn drawn(thread: &Thread, most: usize) -> Vec<&Post> {
+    let posts: Vec<&Post> = thread.answers.iter().filter(|post| !post.text.trim().is_empty()).collect();
+    let mut kept = Stream::new(split::hash(&thread.id), Purpose::Evaluation, 0).permutation(posts.len());
+    kept.truncate(most);
+    kept.sort_unstable();
+    kept.into_iter().map(|place| posts[place]).collect()
+}
+
+/// (better, worse): the answers of different score, of the later one's victories only where that is wanted.
+fn pairs(scores: &[i64], moments: &[i64], later_won: bool) -> Vec<(usize, usize)> {
+    let mut pairs = Vec::new();
+    for later in 0..scores.len() {
+        for earlier in 0..later {
+            match scores[later].cmp(&scores[earlier]) {
+                std::cmp::Ordering::Greater if !later_won || moments[later] > moments[earlier] => {
+                    pairs.push((later, earlier));
+                }
+                std::cmp::Ordering::Less if !later_won => pairs.push((earlier, later)),
+                _ => {}
+            }
+        }
+    }
+    pairs
+}
+
+/// P(closed-ended) by how the votes are spread between the answers: log votes on a scale from 0 to 1 as means whose
+/// variance is that of a Poisson count.
+fn closedness(scores: &[i64]) -> f64 {
+    let counts: Vec<f64> = scores.iter().map(|score| (*score).max(0) as f64).collect();
+    let most = counts.iter().copied().fold(1.0, f64::max).ln_1p();
+    let means: Vec<f64> = counts.iter().map(|count| count.ln_1p() / most).collect();
+    let variances: Vec<f64> = counts.iter().map(|count| 1.0 / (1.0 + count) / (most * most)).collect();
+    posterior_mean(&log_likelihood(&means, &variances), 0.5, PRIOR_RATINGS)
+}
+
+/// The learner's settings: all voters together are one voice.
+fn settings_of(config: &Config) -> RewardConfig {
+    let reliability = ReliabilityConfig { learn: false, ..config.reward.learner.reliability.clone() };
+    RewardConfig { reliability, ..config.reward.learner.clone() }
+}
+
+impl RewardPhase {
+    /// Of the corpora, above the speaker's layers.
+    pub fn new(config: &Config, corpora: &[Corpus], speaker: &Speaker) -> Result<Self, Failure> {
+        let phases = &config.phases;
+        let comparable = |thread: &Thread| {
+            let posts = drawn(thread, phases.compared);
+            let scores: Vec<i64> = posts.iter().map(|post| post.score).collect();
+            let moments: Vec<i64> = posts.iter().map(|post| post.at).collect();
+            !pairs(&scores, &moments, phases.later_won).is_empty()
+        };
+        let Gathered { train, held_out, doubles } = material::gather(config, corpora, comparable)?;
+        let mut credits = Credits::of_model(&config.model.path)?;
+        let mut next = 0;
+        let mut voted = |threads: &[Thread]| -> anyhow::Result<Vec<Voted>> {
+            threads.iter().map(|thread| Voted::of(thread, speaker, config, &mut next)).collect()
+        };
+        let (mut known, held_out) = (voted(&train)?, voted(&held_out)?);
+        train.iter().for_each(|thread| credits.add(thread, drawn(thread, phases.compared)));
+        let first = Stream::new(config.seed, Purpose::Shuffle, 0).permutation(known.len());
+        first.into_iter().zip(1..).for_each(|(place, seq)| known[place].seq = seq);
+        let learner_config = settings_of(config);
+        let (trunk, branch) = (speaker.trunk.shallow_clone(), &speaker.branch);
+        let learner = RewardLearner::new(trunk, branch, learner_config.clone(), config.seed)
+            .map_err(|error| Failure::Failed(error.into()))?;
+        let mut settings = shared_settings(config, corpora, speaker);
+        let Ok(Value::Object(keys)) = serde_json::to_value(&learner_config) else {
+            return Err(anyhow::anyhow!("the reward model's settings do not write").into());
+        };
+        settings.extend(keys.into_iter().map(|(key, value)| (format!("reward.{key}"), value)));
+        settings.insert("phases.compared".to_owned(), json!(phases.compared));
+        settings.insert("phases.later_won".to_owned(), json!(phases.later_won));
+        let pace = &phases.reward;
+        settings.insert("phases.reward.evaluate_every".to_owned(), json!(pace.evaluate_every));
+        settings.insert("phases.reward.patience".to_owned(), json!(pace.patience));
+        settings.insert("phases.reward.min_delta".to_owned(), json!(pace.min_delta));
+        Ok(Self {
+            batch: learner_config.batch_size.max(1),
+            nobody: learner.state().scalars["annotators"].take(),
+            learner,
+            train: known,
+            held_out,
+            seed: config.seed,
+            later_won: phases.later_won,
+            settings,
+            credits,
+            config: learner_config,
+            doubles,
+        })
+    }
+
+    /// Questions to learn from, and pairs of their answers.
+    pub fn size(&self) -> (usize, usize) {
+        let pairs = self.train.iter().map(|voted| pairs(&voted.scores, &voted.moments, self.later_won).len());
+        (self.train.len(), pairs.sum())
+    }
+
+    /// Questions that are looked at.
+    pub fn held_out(&self) -> usize {
+        self.held_out.len()
+    }
+
+    /// A learner at `product` whose scores have mean 0 and variance 1 over some answers that were learned from.
+    pub fn normalised(&mut self, product: &LearnerState) -> anyhow::Result<LearnerState> {
+        self.learner.restore(product)?;
+        let answers = self.train.iter().filter_map(|voted| voted.answers.first());
+        let mut reference: Vec<Rollout> = answers.take(REFERENCE).cloned().collect();
+        // What the head read of them was forgotten with the state before.
+        reference.iter_mut().for_each(|answer| answer.trunk = TrunkStates::Absent);
+        self.learner.normalise(&reference)?;
+        let mut state = self.learner.state();
+        // All voters together were one voice, which nobody will speak with again.
+        state.scalars["annotators"] = self.nobody.clone();
+        Ok(state)
+    }
+}
+
+/// Answers that scores are normalised over.
+const REFERENCE: usize = 32;
+
+impl Voted {
+    fn of(thread: &Thread, speaker: &Speaker, config: &Config, next: &mut u64) -> anyhow::Result<Self> {
+        let posts = drawn(thread, config.phases.compared);
+        let question = Arc::new(asked(thread, config));
+        let tokens = prompt(speaker, &question, config)?;
+        let group = *next;
+        let mut answers = Vec::new();
+        for post in &posts {
+            let (own, whole) = answer(speaker, &post.text, config)?;
+            answers.push(written(
+                *next,
+                group,
+                Prompt { question: question.clone(), tokens: tokens.clone() },
+                own,
+                post,
+                whole,
+            ));
+            *next += 1;
+        }
+        let scores: Vec<i64> = posts.iter().map(|post| post.score).collect();
+        Ok(Self {
+            closedness: thread.closedness.unwrap_or_else(|| closedness(&scores)),
+            scores,
+            moments: posts.iter().map(|post| post.at).collect(),
+            characters: posts.iter().map(|post| post.text.chars().count()).collect(),
+            answers,
+            seq: 0,
+            digested: false,
+        })
+    }
+
+    fn digest(&mut self, learner: &RewardLearner) -> anyhow::Result<()> {
+        if !self.digested {
+            self.digested = learner.digest(&mut self.answers)?;
+        }
+        Ok(())
+    }
+
+    /// A weak order of all answers, or each pair that the later one won.
+    fn events(&self, later_won: bool) -> Vec<RewardExample> {
+        let name = |place: usize| self.answers[place].id;
+        let kinds = if later_won {
+            let pair = |(better, worse)| FeedbackKind::Pair { better: name(better), worse: name(worse), strength: 1.0 };
+            pairs(&self.scores, &self.moments, true).into_iter().map(pair).collect()
+        } else {
+            let mut levels = std::collections::BTreeMap::<i64, Vec<u64>>::new();
+            self.scores
+                .iter()
+                .enumerate()
+                .for_each(|(place, score)| levels.entry(-score).or_default().push(name(place)));
+            vec![FeedbackKind::Ranking { levels: levels.into_values().collect() }]
+        };
+        let example = |(place, kind): (usize, FeedbackKind)| {
+            let seq = self.seq * MOST_PAIRS + place as u64;
+            let feedback =
+                Feedback { id: format!("votes-{seq}"), annotator: "voters".to_owned(), at: 0, kind, why: None };
+            let answers = self.answers.clone();
+            RewardExample { seq, answers, feedback, closedness: self.closedness, lines: Vec::new() }
+        };
+        kinds.into_iter().enumerate().map(example).collect()
+    }
+
+    fn tally(&self, later_won: bool, value: impl Fn(usize) -> f64) -> Tally {
+        let pairs = pairs(&self.scores, &self.moments, later_won);
+        let point = |(better, worse): &(usize, usize)| match value(*better).partial_cmp(&value(*worse)) {
+            Some(std::cmp::Ordering::Greater) => 1.0,
+            Some(std::cmp::Ordering::Equal) => 0.5,
+            _ => 0.0,
+        };
+        Tally { right: pairs.iter().map(point).sum(), pairs: pairs.len() }
+    }
+}
+
+/// Pairs of one question, at most: 64 answers.
+const MOST_PAIRS: u64 = 64 * 63 / 2;
+
+/// A written answer as if the model had given it.
+fn written(id: u64, group: u64, prompt: Prompt, tokens: Vec<i64>, post: &Post, whole: bool) -> Rollout {
+    Rollout {
+        id,
+        group,
+        prompt,
+        old_logprobs: vec![0.0; tokens.len()],
+        kept_mass: vec![1.0; tokens.len()],
+        tokens,
+        text: post.text.clone(),
+        version_spans: Vec::new(),
+        sampling: Sampling {
+            temperature: 1.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+            max_tokens: 0,
+            seed: 0,
+        },
+        finish: if whole { Finish::EndOfSequence } else { Finish::Length },
+        trunk: TrunkStates::Absent,
+    }
+}
+
+/// ln(1 + eˣ), also for a large x.
+fn softplus(x: f64) -> f64 {
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
+}
+
+impl Phase for RewardPhase {
+    fn step(&mut self, step: u64, stop: &Stop) -> anyhow::Result<Option<Map<String, Value>>> {
+        let batches = self.train.len().div_ceil(self.batch) as u64;
+        let order = Stream::new(self.seed, Purpose::Shuffle, step / batches).permutation(self.train.len());
+        let first = (step % batches) as usize * self.batch;
+        let places = &order[first..order.len().min(first + self.batch)];
+        let mut events = Vec::new();
+        for &place in places {
+            if stop.asked() {
+                return Ok(None);
+            }
+            self.train[place].digest(&self.learner)?;
+            events.extend(self.train[place].events(self.later_won));
+        }
+        let report = self.learner.learn(&events)?;
+        let mut figures = Map::new();
+        figures.insert("loss".to_owned(), json!(report.likelihood_loss));
+        if let Value::Object(all) = serde_json::to_value(report)? {
+            figures.extend(all);
+        }
+        Ok(Some(figures))
+    }
+
+    fn look(&mut self, stop: &Stop) -> anyhow::Result<Option<Look>> {
+        let (mut losses, mut own, mut longer, mut older) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for voted in &mut self.held_out {
+            if stop.asked() {
+                return Ok(None);
+            }
+            voted.digest(&self.learner)?;
+            let scores: Vec<f64> = self.learner.score(&voted.answers)?.iter().map(|score| score.score).collect();
+            // −log σ(difference), the mean over the question's pairs: each question weighs the same.
+            let pairs = pairs(&voted.scores, &voted.moments, self.later_won);
+            let loss = |(better, worse): &(usize, usize)| softplus(scores[*worse] - scores[*better]);
+            losses.push(pairs.iter().map(loss).sum::<f64>() / pairs.len() as f64);
+            own.push(voted.tally(self.later_won, |place| scores[place]));
+            longer.push(voted.tally(self.later_won, |place| voted.characters[place] as f64));
+            older.push(voted.tally(self.later_won, |place| -(voted.moments[place] as f64)));
+        }
+        let [own, longer, older] = [own, longer, older].map(|tallies| Accuracy::of(&tallies));
+        let loss = losses.iter().sum::<f64>() / losses.len() as f64;
+        let figures = json!({
+            "loss": loss,
+            "accuracy": own.share,
+            "standard_error": own.error,
+            "accuracy_of_the_longer": longer.share,
+            "standard_error_of_the_longer": longer.error,
+            "accuracy_of_the_older": older.share,
+            "standard_error_of_the_older": older.error,
+            "pairs": own.pairs,
+            "questions": own.questions,
+        });
+        let Value::Object(figures) = figures else { return Ok(None) };
+        Ok(Some(Look { loss, figures }))
+    }
+
+    fn state(&self) -> LearnerState {
+        self.learner.state()
+    }
+
+    fn restore(&mut self, state: LearnerState) -> anyhow::Result<()> {
+        self.train.iter_mut().chain(&mut self.held_out).for_each(|voted| {
+            voted.digested = false;
+            voted.answers.iter_mut().for_each(|answer| answer.trunk = TrunkStates::Absent);
+        });
+        Ok(self.learner.restore(&state)?)
+    }
+
+    fn product(&self) -> LearnerState {
+        self.learner.state()
+    }
+}
