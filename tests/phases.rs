@@ -81,7 +81,8 @@ fn from_a_dump_to_a_policy_and_every_command_takes_what_the_phases_made() {
     let daemon = Daemon::start_with(&other, &sft, &settings);
     daemon.wait_for("understudy_ppo_updates_total");
     let version = daemon.get("/v1/status")["reward"]["version"].as_u64();
-    assert_eq!(version, Some(4), "the reward model is the one that learned from votes");
+    assert_eq!(version, reward["best_step"].as_u64(), "the reward model is the one that learned from votes");
+    assert_eq!(daemon.get("/v1/status")["reward"]["heard"], 0, "nobody has rated");
 }
 
 /// Ends `sft` by this signal once it has looked twice, and gives its exit code.
@@ -110,13 +111,15 @@ fn a_signal_saves_and_the_same_command_goes_on() {
         ingest(folder);
         assert_eq!(told(folder, &model, signal), Some(130));
         assert!(!folder.join("data/models/sft").exists(), "it is not over");
-        let saved: Vec<PathBuf> = std::fs::read_dir(folder.join("data/sft")).unwrap().map(|e| e.unwrap().path()).collect();
+        let saved: Vec<PathBuf> =
+            std::fs::read_dir(folder.join("data/sft")).unwrap().map(|e| e.unwrap().path()).collect();
         let step = |path: &PathBuf| path.file_name()?.to_str()?.strip_prefix("step-")?.parse::<u64>().ok();
         let newest = saved.iter().filter_map(step).max().expect("a checkpoint");
         let steps = (newest + 1).to_string();
         let again = json(folder, &["sft", "--model", &model, "--steps", &steps, "--set", "phases.sft.patience=0"]);
         assert_eq!((again["resumed_from"].as_u64(), again["steps"].as_u64()), (Some(newest), Some(newest + 1)));
-        let mut other = command(folder, &["sft", "--model", &model, "--set", "phases.sft.patience=0", "--set", "seed=1"]);
+        let mut other =
+            command(folder, &["sft", "--model", &model, "--set", "phases.sft.patience=0", "--set", "seed=1"]);
         let refused = other.output().expect("the binary runs");
         let said = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert!(refused.status.code() == Some(2) && said.contains("seed is 1, but the run in"), "{said}");

@@ -122,7 +122,9 @@ fn bits(state: &LearnerState) -> Vec<(String, Vec<u8>)> {
         tensor.copy_data_u8(&mut bytes, tensor.numel());
         bytes
     };
-    state.tensors.iter().map(|(name, tensor)| (name.clone(), bytes(tensor))).collect()
+    let mut bits: Vec<_> = state.tensors.iter().map(|(name, tensor)| (name.clone(), bytes(tensor))).collect();
+    bits.sort();
+    bits
 }
 
 /// Seven steps at once, and the same with an end by a bound after two and one by a signal during the fifth.
@@ -361,7 +363,9 @@ fn a_reward_folder_is_read_back_and_refused_above_other_frozen_layers() {
     let target = a_reward_model(&folder, &config);
     let speaker = speaker(&config);
     let read = RewardFolder::read(&target, &speaker.trunk.tensors()).unwrap();
-    assert_eq!((read.about.phase.as_str(), read.state.scalars["version"].as_u64()), ("reward", Some(3)));
+    // The best look may be that before the first step: a random model has little to tell answers apart by.
+    let version = read.state.scalars["version"].as_u64();
+    assert_eq!((read.about.phase.as_str(), version), ("reward", Some(read.about.best_step)));
     assert_eq!(read.state.scalars["annotators"]["people"], serde_json::json!({}), "the voters are nobody in a daemon");
     let refused = RewardFolder::read(&target, &tiny_model(8).trunk.tensors()).unwrap_err().to_string();
     assert!(refused.contains("stands on other frozen layers"), "{refused}");
