@@ -144,7 +144,8 @@ mod tests {
         // A head that says something.
         config.reward.head_start = HeadStart::Normal;
         let learner =
-            RewardLearner::new(speaker.trunk.shallow_clone(), &speaker.branch, config.reward.learner.clone(), 77).unwrap();
+            RewardLearner::new(speaker.trunk.shallow_clone(), &speaker.branch, config.reward.learner.clone(), 77)
+                .unwrap();
         let folder = tempfile::tempdir().unwrap();
         let state = learner.state();
         std::fs::write(folder.path().join("reward.safetensors"), encode(&state.tensors).unwrap()).unwrap();

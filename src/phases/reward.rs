@@ -20,9 +20,9 @@ use super::{Look, Phase, Settings};
 use crate::cli::Failure;
 use crate::config::Config;
 use crate::corpus::{Corpus, Post, Thread};
+use crate::preferences::accuracy::{Accuracy, Tally};
 use crate::sources::split;
 use crate::speaker::Speaker;
-use crate::preferences::accuracy::{Accuracy, Tally};
 
 /// Strength of the prior opinion that a question is as likely open-ended as closed-ended.
 const PRIOR_RATINGS: f64 = 4.0;
