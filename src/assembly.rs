@@ -49,6 +49,7 @@ pub fn daemon_config(config: &Config) -> DaemonConfig {
         reward: config.reward.learner.clone(),
         hearing: config.hearing.clone(),
         openness: config.openness.clone(),
+        stage: config.stage.clone(),
         capacities: Capacities { chats: generation.max_waiting, ..Capacities::default() },
         answers_in_memory: config.store.answers_in_memory,
         unrated_again: config.store.unrated_again,

@@ -9,6 +9,10 @@ use crate::feedback::FeedbackRequest;
 use crate::link::{Envelope, Feed, Latest, Pace, Port};
 use crate::messages::{AnsweredQuestion, LoopEvent, PromptRequest, RolloutGroup, ScoredGroup};
 use crate::seams::{DurableFeedback, PolicySnapshot};
+use crate::stage::{Cast, StageRequest};
+
+/// Orders to the stage that may wait: people give them.
+const ORDERS: usize = 4;
 
 /// All links. Clones are the same links.
 #[derive(Clone)]
@@ -23,6 +27,10 @@ pub struct Bus {
     pub scored: Port<ScoredGroup>,
     /// PPO → policy: the newest weights.
     pub snapshots: Latest<PolicySnapshot>,
+    /// Stage → policy: who answers people; nothing is ever on it where every version serves at once.
+    pub casts: Latest<Cast>,
+    /// Gateway → stage: what somebody tells it to do, with a reply.
+    pub orders: Port<StageRequest>,
     /// Policy → whoever rates: durable answers.
     pub answers: Feed<AnsweredQuestion>,
     /// Gateway and annotators → feedback: what people say, with a reply.
@@ -86,6 +94,8 @@ impl Bus {
             rollouts: Port::new("rollouts", capacities.rollouts),
             scored: Port::new("scored", capacities.scored),
             snapshots: Latest::new("snapshots"),
+            casts: Latest::new("casts"),
+            orders: Port::new("orders", ORDERS),
             answers: Feed::new("answers", capacities.watchers),
             feedback: Port::new("feedback", capacities.feedback),
             ratings: Port::new("ratings", capacities.ratings),
@@ -106,6 +116,9 @@ impl Bus {
             port(self.rollouts.name(), "policy", "reward"),
             port(self.scored.name(), "reward", "ppo"),
             free(self.snapshots.name(), "ppo", "policy"),
+            free(self.snapshots.name(), "ppo", "stage"),
+            free(self.casts.name(), "stage", "policy"),
+            port(self.orders.name(), "gateway", "stage"),
             free(self.answers.name(), "policy", "annotator"),
             free(self.answers.name(), "policy", "gateway"),
             port(self.feedback.name(), "annotator", "feedback"),
@@ -128,6 +141,7 @@ impl Bus {
             depth(&self.feedback),
             depth(&self.ratings),
             depth(&self.checkpoints),
+            depth(&self.orders),
         ]
     }
 }

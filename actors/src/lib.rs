@@ -28,6 +28,7 @@ pub mod reward;
 pub mod runtime;
 pub mod seams;
 pub mod source;
+pub mod stage;
 pub mod supervision;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;

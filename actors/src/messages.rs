@@ -15,6 +15,7 @@ use understudy_learning::stages::{
 };
 
 use crate::link::Ticket;
+use crate::stage::Change;
 
 /// A question on its way to the policy.
 #[derive(Debug)]
@@ -314,6 +315,12 @@ pub enum LoopEvent {
         /// The figure behind it, in words.
         why: String,
     },
+    /// Who serves people has changed, or who may.
+    Stage {
+        /// What happened.
+        #[serde(flatten, serialize_with = "told")]
+        change: Change,
+    },
     /// The hidden taste's opinion of an answer (simulated people only; never shown to the learners).
     Gold {
         /// The answer.
@@ -341,4 +348,15 @@ pub enum LoopEvent {
         /// What.
         what: String,
     },
+}
+
+/// A change with its own fields, and as a sentence.
+fn told<S: serde::Serializer>(change: &Change, to: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Told<'a> {
+        #[serde(flatten)]
+        change: &'a Change,
+        text: String,
+    }
+    Told { change, text: change.to_string() }.serialize(to)
 }

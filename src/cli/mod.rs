@@ -26,6 +26,7 @@ mod reward;
 mod serve;
 mod sft;
 mod simulate;
+mod stage;
 mod token;
 
 use std::io::IsTerminal;
@@ -94,6 +95,14 @@ pub enum Command {
     Openness(learned::openness::Flags),
     /// Say whether the reward model has forgotten the difference between types of question
     Collapse(learned::collapse::Flags),
+    /// Put a policy version on stage: a kept one, else the candidate (stage.mode = "guarded")
+    Promote(stage::Optional),
+    /// Take the candidate off the stage, else go back to the lead of before, or to a kept version
+    Rollback(stage::Optional),
+    /// Keep a policy version on stage whatever comes
+    Pin(stage::Pin),
+    /// Let other versions come on stage again
+    Unpin(stage::Unpin),
     /// Write a checkpoint as a Hugging Face folder
     Export(export::Flags),
     /// List, show, verify, prune or copy checkpoints
@@ -145,6 +154,10 @@ fn run(cli: Cli) -> Outcome {
         Command::Annotators(flags) => learned::annotators::run(&global, &flags),
         Command::Openness(flags) => learned::openness::run(&global, &flags),
         Command::Collapse(flags) => learned::collapse::run(&global, &flags),
+        Command::Promote(flags) => stage::promote(&global, flags),
+        Command::Rollback(flags) => stage::rollback(&global, flags),
+        Command::Pin(flags) => stage::pin(&global, flags),
+        Command::Unpin(flags) => stage::unpin(&global, flags),
         Command::Export(flags) => export::run(&global, flags),
         Command::Checkpoints(command) => checkpoints::run(&global, command),
         Command::Token(command) => token::run(&global, command),

@@ -109,6 +109,7 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
     learning("ppo", config.ppo.validate())?;
     learning("reward", config.reward.validate())?;
     learning("openness", config.openness.validate())?;
+    learning("stage", config.stage.validate())?;
     learning("annotators", annotators.population.validate())?;
     let phases = &config.phases;
     for (key, value) in [

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use understudy_actors::reward::HearingConfig;
+use understudy_actors::stage::StageConfig;
 use understudy_learning::annotators::PopulationConfig;
 use understudy_learning::ppo::PpoConfig;
 use understudy_learning::reward::openness::OpennessConfig;
@@ -49,6 +50,8 @@ pub struct Config {
     pub openness: OpennessConfig,
     /// What the three phases learn from, and how long.
     pub phases: Phases,
+    /// When a new policy serves people.
+    pub stage: StageConfig,
     /// Where questions come from.
     pub source: Source,
     /// Simulated people.

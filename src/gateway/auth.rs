@@ -29,6 +29,10 @@ pub(super) const SCOPES: &[(Method, &str, Scope)] = &[
     (Method::GET, "/v1/tasks/next", Scope::Rate),
     (Method::POST, "/v1/tasks/{task}/skip", Scope::Rate),
     (Method::POST, "/v1/reload", Scope::Admin),
+    (Method::POST, "/v1/stage/promote", Scope::Admin),
+    (Method::POST, "/v1/stage/rollback", Scope::Admin),
+    (Method::POST, "/v1/stage/pin", Scope::Admin),
+    (Method::POST, "/v1/stage/unpin", Scope::Admin),
     (Method::POST, "/v1/intake/argilla", Scope::Rate),
     (Method::POST, "/v1/intake/label-studio", Scope::Rate),
 ];

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use understudy_actors::past::Past;
+use understudy_actors::stage::{Order, StageRefusal, StageView};
 use understudy_learning::stages::{AnswerId, Feedback, FeedbackError, Finish, PolicyVersion, Rollout, Sampling};
 
 /// A chat request after validation.
@@ -140,6 +141,14 @@ pub trait Backend: Send + Sync {
     fn version(&self) -> PolicyVersion;
     /// The served model's name.
     fn model(&self) -> &str;
+    /// Who serves people, and who may.
+    fn stage(&self) -> StageView {
+        StageView::direct(self.version())
+    }
+    /// Tells the stage what to do; ready when it is done, on disk, or refused.
+    fn direct(&self, _order: Order) -> Waiting<'_, Result<StageView, StageRefusal>> {
+        Box::pin(std::future::ready(Err(StageRefusal::Direct)))
+    }
     /// How the loop is doing: an object.
     fn status(&self) -> serde_json::Value {
         serde_json::json!({"policy_version": self.version(), "not_ready": self.not_ready()})

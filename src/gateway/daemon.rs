@@ -10,12 +10,16 @@ use tokio::time::Instant;
 use understudy_actors::daemon::{ChatRequest as Chat, DaemonHandle};
 use understudy_actors::messages::{ChatError, FeedbackRefusal, TokenEvent};
 use understudy_actors::past::Past;
+use understudy_actors::stage::{Order, StageRefusal, StageView};
 use understudy_learning::stages::{AnswerId, Feedback, PolicyVersion, Rollout};
 use understudy_model::Message;
 
 use super::backend::{Ack, Backend, ChatEvent, ChatEvents, ChatRequest, Refusal, Waiting, unread};
 use crate::clock;
 use crate::config::{Http, Live};
+
+/// How long an order to the stage may take: it writes a version's weights.
+const STAGE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running daemon and the name under which it serves its model.
 #[derive(Clone)]
@@ -82,7 +86,15 @@ impl Backend for Served {
     }
 
     fn version(&self) -> PolicyVersion {
-        self.handle.policy_version()
+        self.handle.serving_version()
+    }
+
+    fn stage(&self) -> StageView {
+        self.handle.stage()
+    }
+
+    fn direct(&self, order: Order) -> Waiting<'_, Result<StageView, StageRefusal>> {
+        Box::pin(self.handle.direct(order, Instant::now() + STAGE_PATIENCE))
     }
 
     fn model(&self) -> &str {

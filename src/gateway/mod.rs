@@ -40,6 +40,9 @@ pub(crate) mod recent;
 mod reload;
 mod seats;
 mod server;
+mod stage;
+#[cfg(test)]
+mod stage_tests;
 mod status;
 mod stream;
 mod tasks;
@@ -156,6 +159,11 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/tasks/{task}/skip", web::post().to(tasks::skip))
         .route("/v1/status", web::get().to(status::status))
         .route("/v1/reload", web::post().to(reload::reload))
+        .route("/v1/stage", web::get().to(stage::show))
+        .route("/v1/stage/promote", web::post().to(stage::promote))
+        .route("/v1/stage/rollback", web::post().to(stage::rollback))
+        .route("/v1/stage/pin", web::post().to(stage::pin))
+        .route("/v1/stage/unpin", web::post().to(stage::unpin))
         .route("/v1/models/{id:.*}", web::get().to(observe::model))
         .route("/version", web::get().to(observe::version))
         .route("/openapi.json", web::get().to(openapi::serve))

@@ -45,7 +45,7 @@ pub const MOST_CHARS: usize = 300;
 pub struct Mark {
     /// When it was seen.
     pub t_ms: i64,
-    /// `start`, `policy_rollback`, `reward_rebuilt`, `reward_alarm`, `checkpoint` or `trouble`.
+    /// `start`, `policy_rollback`, `stage`, `reward_rebuilt`, `reward_alarm`, `checkpoint` or `trouble`.
     pub kind: &'static str,
     /// One sentence.
     pub text: String,
@@ -149,6 +149,7 @@ impl Board {
                 let text = format!("policy {version} has the weights of {weights_of} ({reason}): {why}");
                 self.mark(t_ms, "policy_rollback", &text);
             }
+            LoopEvent::Stage { change } => self.mark(t_ms, "stage", &change.to_string()),
             LoopEvent::RewardRebuilt { version, seconds, .. } => {
                 let text = format!("reward model {version} was learned anew in {seconds:.1} s");
                 self.mark(t_ms, "reward_rebuilt", &text);

@@ -89,7 +89,7 @@ impl State {
             LoopEvent::PolicyRollback { weights_of, why, .. } => {
                 self.trouble = Some(format!("policy put back to {weights_of}: {why}"));
             }
-            LoopEvent::RewardUpdate { .. } | LoopEvent::RewardRebuilt { .. } => {}
+            LoopEvent::RewardUpdate { .. } | LoopEvent::RewardRebuilt { .. } | LoopEvent::Stage { .. } => {}
             LoopEvent::RewardAlarm { alarm, on, why, .. } => {
                 self.trouble = on.then(|| format!("{alarm}: {why}"));
             }

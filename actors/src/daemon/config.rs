@@ -17,6 +17,7 @@ use crate::bus::Capacities;
 use crate::lockstep::Lockstep;
 use crate::reward::HearingConfig;
 use crate::source::AskingConfig;
+use crate::stage::StageConfig;
 use crate::supervision::RestartPolicy;
 
 /// Where the compute actors run.
@@ -44,6 +45,8 @@ pub struct DaemonConfig {
     pub asking: AskingConfig,
     /// The policy's learning.
     pub ppo: PpoConfig,
+    /// When a new policy serves people.
+    pub stage: StageConfig,
     /// The reward's learning.
     pub reward: RewardConfig,
     /// How the reward actor divides its work.
@@ -90,6 +93,7 @@ impl Default for DaemonConfig {
             kept_for_chat: 2,
             asking,
             ppo,
+            stage: StageConfig::default(),
             reward: RewardConfig::default(),
             hearing: HearingConfig::default(),
             openness: OpennessConfig::default(),
@@ -113,6 +117,7 @@ impl DaemonConfig {
         self.reward.validate()?;
         self.openness.validate()?;
         self.hearing.drift.validate()?;
+        self.stage.validate()?;
         let fail = |text: String| Err(StartError::Config(text));
         let (asked, learned) = (self.asking.sampling.temperature, self.ppo.temperature);
         if (asked - learned).abs() > 1e-9 {
@@ -128,6 +133,10 @@ impl DaemonConfig {
         if self.asking.samples == 0 || self.asking.samples > most {
             let samples = self.asking.samples;
             return fail(format!("{samples} samples a question: give 1 to {most} (batch_size x (max_staleness + 1))"));
+        }
+        if self.lockstep.is_some() && self.stage.is_guarded() {
+            let why = "in lockstep nobody but its own raters takes part, so there is nobody to guard: set stage.mode = \"direct\"";
+            return fail(why.to_owned());
         }
         if self.lockstep.is_some() && !self.ppo.batch_size.is_multiple_of(self.asking.samples) {
             let (samples, batch) = (self.asking.samples, self.ppo.batch_size);

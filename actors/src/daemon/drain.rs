@@ -17,7 +17,7 @@ impl Daemon {
     /// The steps of a clean end, to be run under a deadline. Stop taking HTTP requests before.
     pub fn drain(self, by: Instant) -> Drain {
         let Self { bus, store, places, actors, .. } = self;
-        let Actors { policy, feedback, reward, ppo, checkpoint, raters, sources } = actors;
+        let Actors { policy, stage, feedback, reward, ppo, checkpoint, raters, sources } = actors;
         let mut drain = Drain::new();
         for source in sources {
             let (bus, stop) = (bus.clone(), source.clone());
@@ -34,6 +34,10 @@ impl Daemon {
                 forced.rollouts.abandon();
                 stop.stop();
             });
+        if let Some(stage) = stage {
+            let (closing, stop) = (bus.clone(), stage.clone());
+            drain = drain.actor(stage, move || closing.orders.close()).force(move || stop.stop());
+        }
         let closing = bus.clone();
         drain = drain.step("answers", async move {
             closing.answers.close();

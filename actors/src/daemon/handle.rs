@@ -23,6 +23,7 @@ use crate::messages::{
 };
 use crate::past::Past;
 use crate::reward::RewardView;
+use crate::stage::{Order, StageRefusal, StageView};
 use crate::supervision::Supervised;
 
 /// A request that somebody waits for.
@@ -123,6 +124,8 @@ pub struct DaemonHandle {
     pub(super) actors: Arc<Vec<Supervised>>,
     pub(super) reward: watch::Receiver<RewardView>,
     pub(super) checkpoint: watch::Receiver<Option<SavedState>>,
+    /// `None` where every version serves at once.
+    pub(super) stage: Option<watch::Receiver<StageView>>,
     pub(super) resumed: Arc<ResumeReport>,
 }
 
@@ -193,6 +196,25 @@ impl DaemonHandle {
     /// The newest published policy.
     pub fn policy_version(&self) -> PolicyVersion {
         self.bus.snapshots.read(|_, snapshot| snapshot.version).unwrap_or(0)
+    }
+
+    /// The policy that answers people: the newest, or the lead of a guarded stage.
+    pub fn serving_version(&self) -> PolicyVersion {
+        self.stage.as_ref().map_or_else(|| self.policy_version(), |stage| stage.borrow().lead.version)
+    }
+
+    /// Who serves people, and who may.
+    pub fn stage(&self) -> StageView {
+        let guarded = self.stage.as_ref().map(|stage| stage.borrow().clone());
+        guarded.unwrap_or_else(|| StageView::direct(self.policy_version()))
+    }
+
+    /// Tells the stage what to do; ready when it is done, on disk, or refused.
+    pub async fn direct(&self, order: Order, deadline: Instant) -> Result<StageView, StageRefusal> {
+        if self.stage.is_none() {
+            return Err(StageRefusal::Direct);
+        }
+        ask(&self.bus.orders, order, deadline).await.unwrap_or_else(|error| Err(StageRefusal::NotAsked(error)))
     }
 
     /// Empty when it can serve, else the reasons why not.

@@ -65,6 +65,9 @@ pub enum StartError {
     /// The published versions.
     #[error("{0}")]
     Publish(#[from] PublishError),
+    /// The stage's files.
+    #[error("the stage: {0}")]
+    Stage(String),
     /// A record of the journal that is not what its kind says.
     #[error("journal record {seq} does not read ({reason}); run `understudy doctor`")]
     Record {

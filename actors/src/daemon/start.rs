@@ -12,6 +12,7 @@ use understudy_checkpoints::{Disk, QuarantineFiles, Store, StoreHandle};
 use understudy_learning::LearnerState;
 use understudy_learning::ppo::PpoLearner;
 use understudy_learning::reward::RewardLearner;
+use understudy_model::generate::EngineConfig;
 
 use super::config::{DaemonConfig, Threads};
 use super::handle::DaemonHandle;
@@ -30,11 +31,12 @@ use crate::feedback::{FeedbackActor, FeedbackJob, PassedOn};
 use crate::invariant::Invariants;
 use crate::locked::locked;
 use crate::place::Place;
-use crate::policy::{AnswerIds, AnswerJournal, Outlets, PolicyActor, PolicyJob, Serving};
+use crate::policy::{AnswerIds, AnswerJournal, Outlets, PolicyActor, PolicyJob, Serving, StagedEngine};
 use crate::ppo::{PpoActor, PpoJob, Versions, Waiting};
 use crate::reward::{Judge, Mind, MindParts, RewardActor, RewardJob, RewardView, Wording};
-use crate::seams::{Alone, LocalEngine, LocalPublisher, StoreLog, WeightPublisher};
+use crate::seams::{Alone, LocalEngine, LocalPublisher, RolloutEngine, StoreLog, WeightPublisher};
 use crate::source::{QuestionSource, SharedSource, SourceActor, SourceJob};
+use crate::stage::{StageActor, StageFiles, StageJob, StageParts, StageView};
 use crate::supervision::{Lifeline, Quarantine, Supervised, Supervision};
 use crate::worker::Worker;
 
@@ -67,6 +69,7 @@ pub struct Daemon {
 /// The actors by name, with what ends them.
 pub(super) struct Actors {
     pub(super) policy: Supervised,
+    pub(super) stage: Option<Supervised>,
     pub(super) feedback: Supervised,
     pub(super) reward: (Supervised, Control<RewardActor>, Cancel),
     pub(super) ppo: (Supervised, Control<PpoActor>, Cancel),
@@ -78,7 +81,7 @@ pub(super) struct Actors {
 impl Actors {
     pub(super) fn all(&self) -> Vec<Supervised> {
         let fixed = [&self.policy, &self.feedback, &self.reward.0, &self.ppo.0, &self.checkpoint];
-        fixed.into_iter().chain(&self.raters).chain(&self.sources).cloned().collect()
+        fixed.into_iter().chain(&self.stage).chain(&self.raters).chain(&self.sources).cloned().collect()
     }
 }
 
@@ -119,6 +122,11 @@ impl Daemon {
         let reward = shared.start_reward(place("reward")?, judge, reward_start, reward_view).await?;
         let checkpoint = shared.start_checkpoint(place("checkpoint")?, &ppo.1, &reward.1, newest).await?;
         let feedback = shared.start_feedback().await?;
+        let stage_view = watch::channel(StageView::direct(0)).0;
+        let stage = match shared.config.stage.is_guarded() {
+            true => Some(shared.start_stage(place("stage")?, stage_view.clone()).await?),
+            false => None,
+        };
         let (policy, policy_control) = shared.start_policy(place("policy")?).await?;
         let (mut raters, mut asking) = (Vec::new(), Vec::new());
         match shared.in_step.clone() {
@@ -132,7 +140,8 @@ impl Daemon {
                 }
             }
         }
-        let actors = Actors { policy, feedback, reward, ppo, checkpoint, raters, sources: asking };
+        let stage_view = stage.as_ref().map(|_| stage_view.subscribe());
+        let actors = Actors { policy, stage, feedback, reward, ppo, checkpoint, raters, sources: asking };
         let handle = DaemonHandle {
             bus: bus.clone(),
             text: shared.model.text.clone(),
@@ -141,6 +150,7 @@ impl Daemon {
             actors: Arc::new(actors.all()),
             reward: reward_seen,
             checkpoint: newest_seen,
+            stage: stage_view,
             resumed: Arc::new(report),
         };
         tracing::info!(resumed = ?handle.resumed, "the loop is running");
@@ -174,6 +184,44 @@ impl Daemon {
 }
 
 impl Shared {
+    /// What generates: one engine, or one for each role on a guarded stage.
+    fn engine(&self) -> Box<dyn RolloutEngine> {
+        let Self { config, bus, .. } = self;
+        let local = |settings: EngineConfig| LocalEngine::new(self.model.engine(settings), bus.snapshots.clone());
+        let newest = local(config.engine.clone());
+        if !config.stage.is_guarded() {
+            return Box::new(newest);
+        }
+        let slots = config.stage.canary_sequences;
+        let candidate = local(EngineConfig { max_sequences: slots, ..config.engine.clone() });
+        let (lead, share) = (local(config.engine.clone()), config.stage.canary_share);
+        Box::new(StagedEngine::new(newest, lead, (candidate, slots), bus.casts.clone(), share))
+    }
+
+    async fn start_stage(&self, place: Place, view: watch::Sender<StageView>) -> Result<Supervised, StartError> {
+        let shared = self.clone();
+        let build = move |lifeline| -> Result<StageActor, StartError> {
+            let Shared { config, bus, .. } = &shared;
+            let job = StageJob::open(StageParts {
+                config: &config.stage,
+                rules: config.stage.rules(config.ppo.target_kl_per_sequence),
+                bus,
+                files: StageFiles::new(shared.store.dir()),
+                like: shared.model.share().1,
+                ids: shared.ids.clone(),
+                view: view.clone(),
+            });
+            Ok(Worker::new(job.map_err(StartError::Stage)?, lifeline))
+        };
+        let closed = self.bus.clone();
+        let supervision = self.supervision("stage", place).on_give_up(move |_| {
+            closed.orders.abandon();
+        });
+        let (actor, _) = supervision.start(build);
+        ready(&actor).await?;
+        Ok(actor)
+    }
+
     pub(super) fn supervision(&self, name: &'static str, place: Place) -> Supervision {
         let config = &self.config;
         let events = self.bus.events.clone();
@@ -379,8 +427,9 @@ impl Shared {
                 pace: bus.pace.clone(),
                 temperature: config.ppo.temperature,
                 lockstep: shared.in_step.is_some(),
+                newest_only: config.stage.is_guarded(),
             };
-            let engine = LocalEngine::new(shared.model.engine(config.engine.clone()), bus.snapshots.clone());
+            let engine = shared.engine();
             let journal = AnswerJournal::new(shared.store.clone());
             let slots = (config.engine.max_sequences, config.kept_for_chat);
             let job = PolicyJob {

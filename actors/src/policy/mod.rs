@@ -8,6 +8,7 @@ mod ids;
 mod journal;
 mod metric;
 mod serving;
+mod staged;
 
 use std::time::Duration;
 
@@ -16,13 +17,14 @@ use futures_util::StreamExt;
 use crate::failpoint::Failpoints;
 use crate::link::{Envelope, Inlet, Latest};
 use crate::messages::PromptRequest;
-use crate::seams::{LocalEngine, PolicySnapshot};
+use crate::seams::{PolicySnapshot, RolloutEngine};
 use crate::worker::{Desk, Job, Worker};
 
 pub use ids::AnswerIds;
 pub(crate) use journal::AnswerJournal;
 pub use metric::*;
 pub(crate) use serving::{Outlets, Serving};
+pub(crate) use staged::StagedEngine;
 
 /// The actor.
 pub type PolicyActor = Worker<PolicyJob>;
@@ -39,7 +41,7 @@ pub struct PolicyJob {
     /// The newest weights.
     pub(crate) snapshots: Latest<PolicySnapshot>,
     /// The engine and its book-keeping.
-    pub(crate) serving: Serving<LocalEngine>,
+    pub(crate) serving: Serving<Box<dyn RolloutEngine>>,
     /// `policy.before`, `policy.after`: around each step.
     pub(crate) failpoints: Failpoints,
 }

@@ -57,6 +57,8 @@ pub(crate) struct Outlets {
     /// In lockstep an answer that cannot be kept ends the run, and the generator's hidden states are left to be computed
     /// anew: they agree with the learners' own but for rounding, and only those are the same after a restart.
     pub(crate) lockstep: bool,
+    /// Learn from chat answers only where the newest version gave them: those of an older lead would come too late.
+    pub(crate) newest_only: bool,
 }
 
 /// The policy at work.
@@ -127,6 +129,7 @@ impl<E: RolloutEngine> Serving<E> {
             samples: request.samples,
             sampling: request.sampling.clone(),
             stop: request.stop.clone(),
+            people: matches!(request.asker, Asker::Chat(_)),
         };
         match self.engine.submit(work) {
             Ok(()) => {
@@ -257,7 +260,11 @@ impl<E: RolloutEngine> Serving<E> {
 
     /// The learner repeats the sampler's log-probabilities: at its own temperature and without a repetition penalty.
     fn can_be_learned(&self, rollout: &Rollout) -> bool {
-        rollout.sampling.temperature == self.outlets.temperature && rollout.sampling.repetition_penalty == 1.0
+        let newest = self.engine.version();
+        let in_time = !self.outlets.newest_only || rollout.version_spans.iter().all(|span| span.version == newest);
+        in_time
+            && rollout.sampling.temperature == self.outlets.temperature
+            && rollout.sampling.repetition_penalty == 1.0
     }
 
     fn send(&mut self) {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use understudy_learning::stages::{Finish, PolicyVersion, Sampling, TrunkStates, VersionSpan};
-use understudy_model::ModelError;
 use understudy_model::generate::{Engine, EngineError, Event, Request, SamplingParams};
+use understudy_model::{Branch, ModelError};
 
 use super::PolicySnapshot;
 use crate::link::Latest;
@@ -26,6 +26,9 @@ pub struct GenerateRequest {
     pub sampling: Sampling,
     /// An answer ends before the first of these.
     pub stop: Vec<String>,
+    /// Whether somebody waits for it; else it is asked only to learn.
+    #[serde(default)]
+    pub people: bool,
 }
 
 /// What an engine tells.
@@ -104,6 +107,32 @@ pub trait RolloutEngine {
     fn is_idle(&self) -> bool;
 }
 
+impl RolloutEngine for Box<dyn RolloutEngine> {
+    fn submit(&mut self, request: GenerateRequest) -> Result<(), EngineRefusal> {
+        (**self).submit(request)
+    }
+
+    fn cancel(&mut self, request: u64) {
+        (**self).cancel(request);
+    }
+
+    fn step(&mut self) -> Result<Vec<Generated>, ModelError> {
+        (**self).step()
+    }
+
+    fn load_newest(&mut self) -> Option<(PolicyVersion, Instant)> {
+        (**self).load_newest()
+    }
+
+    fn version(&self) -> PolicyVersion {
+        (**self).version()
+    }
+
+    fn is_idle(&self) -> bool {
+        (**self).is_idle()
+    }
+}
+
 /// The engine in this process: it shares the trunk with the learners and takes its branch from the snapshots link.
 pub struct LocalEngine {
     engine: Engine,
@@ -116,11 +145,16 @@ impl LocalEngine {
     pub fn new(engine: Engine, snapshots: Latest<PolicySnapshot>) -> Self {
         Self { engine, snapshots, seen: 0 }
     }
+
+    /// Takes these weights: at once, or when the running answers have finished, as the engine is set.
+    pub(crate) fn take(&mut self, version: PolicyVersion, branch: Branch) {
+        self.engine.set_branch(branch, version);
+    }
 }
 
 impl RolloutEngine for LocalEngine {
     fn submit(&mut self, request: GenerateRequest) -> Result<(), EngineRefusal> {
-        let GenerateRequest { id, prompt, samples, sampling, stop } = request;
+        let GenerateRequest { id, prompt, samples, sampling, stop, people: _ } = request;
         let params = SamplingParams {
             temperature: sampling.temperature,
             top_k: sampling.top_k,

@@ -338,7 +338,26 @@ fn operations() -> Named {
     let version = object(&["version", "policy_version"], json!({"version": text(), "policy_version": integer()}));
     let readiness =
         json!({"ready": truth(), "reasons": list(text()), "notes": list(text()), "policy_version": integer()});
+    let one = object(
+        &["version", "kl", "entropy", "breach"],
+        json!({"version": integer(), "kl": or_null(number()), "entropy": or_null(number()), "breach": or_null(text())}),
+    );
+    let stage = object(
+        &["mode", "lead", "candidate", "pinned", "before", "waiting", "last_change"],
+        json!({
+            "mode": {"enum": ["direct", "guarded"]},
+            "lead": one,
+            "candidate": or_null(object(&["version", "share", "answers", "comparisons", "win_rate"], json!({}))),
+            "pinned": truth(),
+            "before": list(one.clone()),
+            "waiting": list(one.clone()),
+            "last_change": or_null(text()),
+        }),
+    );
+    let order = json!({"version": or_null(integer())});
     vec![
+        ("Stage", stage),
+        ("StageOrder", closed(&[], order)),
         ("Question", question),
         ("Questions", questions),
         ("Answer", answer),

@@ -227,6 +227,10 @@ fn watch() -> Vec<Route> {
 }
 
 fn operations() -> Vec<Route> {
+    let order = |path, summary| {
+        let done = "It is done, on disk; the stage as it is now.";
+        post(path, "operations", summary).takes("StageOrder").json(done, "Stage").refuses(&[404, 409, 502, 504, 507])
+    };
     let file = "The file.";
     let any = |media: &'static str| vec![(media, text())];
     let files = || {
@@ -240,6 +244,11 @@ fn operations() -> Vec<Route> {
         post("/v1/reload", "operations", "Reads the configuration again, as SIGHUP does; admin only.")
             .json("What is in effect now, and what needs a restart.", "Reloaded")
             .refuses(&[409, 422]),
+        get("/v1/stage", "operations", "Who serves people, and who may.").json("The stage.", "Stage"),
+        order("/v1/stage/promote", "Puts a version on stage: this one, else the candidate; admin only."),
+        order("/v1/stage/rollback", "Takes the candidate off, else goes back to the lead of before; admin only."),
+        order("/v1/stage/pin", "Keeps a version on stage whatever comes; admin only."),
+        order("/v1/stage/unpin", "Lets others come again; admin only."),
         get("/metrics", "operations", "Metrics in Prometheus' text format.").replies(
             200,
             "Metrics.",

@@ -128,6 +128,7 @@ export function show(main, { signal }) {
 /** Good, bad or neither. */
 function tone(kind) {
   if (/rollback|trouble/.test(kind)) return 'bad';
+  if (kind === 'stage') return 'plain';
   if (/alarm/.test(kind)) return 'warn';
   if (/policy_update|published|policy/.test(kind)) return 'good';
   return 'plain';
@@ -147,6 +148,7 @@ export function sentence(kind, e) {
     case 'reward_alarm': return `${e.alarm} alarm ${e.on ? 'raised' : 'over'}: ${e.why}`;
     case 'policy_update': return `policy ${e.version} published: reward ${figure(e.report?.mean_reward)}, KL ${figure(e.report?.kl_per_sequence)} nats`;
     case 'policy_rollback': return `policy rolled back to the weights of ${e.weights_of}, now ${e.version}: ${e.why}`;
+    case 'stage': return e.text;
     case 'checkpoint': return `checkpoint ${e.step} committed (policy ${e.policy_version}, reward model ${e.reward_version})`;
     case 'trouble': return `${e.actor}: ${e.what}`;
     case 'gold': return `gold ${figure(e.gold)} for answer ${e.answer}`;
