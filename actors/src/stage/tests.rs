@@ -82,16 +82,16 @@ fn people_are_answered_by_the_lead_and_a_share_by_the_candidate_while_the_newest
         until(&mut events, is_canary).await;
         let tried = handle.stage().candidate.expect("on trial").version.version;
         let (mut lead, mut candidate) = (0u32, 0u32);
-        for i in 0..120 {
+        for i in 0..60 {
             let (answer, versions) = ask(&handle, &format!("question {i}")).await;
             match versions[..] {
-                [0] => lead += 1,
+                [0] if !goes_to_candidate(answer, 0.3) => lead += 1,
                 [version] if version == tried && goes_to_candidate(answer, 0.3) => candidate += 1,
-                _ => panic!("answered by {versions:?}; the lead is 0, the candidate {tried}"),
+                _ => panic!("{answer} is by {versions:?}; the lead is 0, the candidate {tried}"),
             }
         }
-        // The ids that people get depend on how many training answers lie between; five standard errors around 36.
-        assert!((11..=61).contains(&candidate), "{candidate} of {}", lead + candidate);
+        // Which ids people get depends on how many training answers lie between; four standard errors around 18.
+        assert!((4..=32).contains(&candidate), "{candidate} of {}", lead + candidate);
         until(&mut events, |event| matches!(event, LoopEvent::PolicyUpdate { version, .. } if *version > tried + 2))
             .await;
         let trained = until(&mut events, |event| matches!(event, LoopEvent::Answered { chat: false, .. })).await;
@@ -159,7 +159,7 @@ fn orders_are_followed_and_the_lead_and_its_pin_survive_a_restart() {
         let mut events = handle.events();
         until(&mut events, is_canary).await;
         let missing = handle.direct(Order::Promote(Some(1 << 40)), soon()).await.unwrap_err();
-        assert!(missing.to_string().contains("is not kept; 0, 1"), "{missing}");
+        assert!(missing.to_string().contains("is not kept; 0, "), "{missing}");
         let lead = handle.direct(Order::Promote(None), soon()).await.unwrap().lead.version;
         let (answer, versions) = ask(&handle, "now").await;
         assert!(lead > 0 && versions == [lead], "answer {answer} is by {versions:?}, {lead} leads");
