@@ -21,6 +21,7 @@ mod in_step;
 mod in_step_tests;
 mod parts;
 mod resume;
+mod staging;
 mod start;
 #[cfg(test)]
 mod tests;

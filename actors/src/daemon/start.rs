@@ -12,7 +12,6 @@ use understudy_checkpoints::{Disk, QuarantineFiles, Store, StoreHandle};
 use understudy_learning::LearnerState;
 use understudy_learning::ppo::PpoLearner;
 use understudy_learning::reward::RewardLearner;
-use understudy_model::generate::EngineConfig;
 
 use super::config::{DaemonConfig, Threads};
 use super::handle::DaemonHandle;
@@ -31,12 +30,12 @@ use crate::feedback::{FeedbackActor, FeedbackJob, PassedOn};
 use crate::invariant::Invariants;
 use crate::locked::locked;
 use crate::place::Place;
-use crate::policy::{AnswerIds, AnswerJournal, Outlets, PolicyActor, PolicyJob, Serving, StagedEngine};
+use crate::policy::{AnswerIds, AnswerJournal, Outlets, PolicyActor, PolicyJob, Serving};
 use crate::ppo::{PpoActor, PpoJob, Versions, Waiting};
 use crate::reward::{Judge, Mind, MindParts, RewardActor, RewardJob, RewardView, Wording};
-use crate::seams::{Alone, LocalEngine, LocalPublisher, RolloutEngine, StoreLog, WeightPublisher};
+use crate::seams::{Alone, LocalPublisher, StoreLog, WeightPublisher};
 use crate::source::{QuestionSource, SharedSource, SourceActor, SourceJob};
-use crate::stage::{StageActor, StageFiles, StageJob, StageParts, StageView};
+use crate::stage::StageView;
 use crate::supervision::{Lifeline, Quarantine, Supervised, Supervision};
 use crate::worker::Worker;
 
@@ -46,10 +45,10 @@ pub(super) struct Shared {
     pub(super) config: DaemonConfig,
     pub(super) bus: Bus,
     pub(super) model: BaseModel,
-    store: StoreHandle,
+    pub(super) store: StoreHandle,
     checkpoints: PathBuf,
     answers: Answers,
-    ids: AnswerIds,
+    pub(super) ids: AnswerIds,
     invariants: Invariants,
     pub(super) failpoints: Failpoints,
     quarantine: Quarantine,
@@ -184,44 +183,6 @@ impl Daemon {
 }
 
 impl Shared {
-    /// What generates: one engine, or one for each role on a guarded stage.
-    fn engine(&self) -> Box<dyn RolloutEngine> {
-        let Self { config, bus, .. } = self;
-        let local = |settings: EngineConfig| LocalEngine::new(self.model.engine(settings), bus.snapshots.clone());
-        let newest = local(config.engine.clone());
-        if !config.stage.is_guarded() {
-            return Box::new(newest);
-        }
-        let slots = config.stage.canary_sequences;
-        let candidate = local(EngineConfig { max_sequences: slots, ..config.engine.clone() });
-        let (lead, share) = (local(config.engine.clone()), config.stage.canary_share);
-        Box::new(StagedEngine::new(newest, lead, (candidate, slots), bus.casts.clone(), share))
-    }
-
-    async fn start_stage(&self, place: Place, view: watch::Sender<StageView>) -> Result<Supervised, StartError> {
-        let shared = self.clone();
-        let build = move |lifeline| -> Result<StageActor, StartError> {
-            let Shared { config, bus, .. } = &shared;
-            let job = StageJob::open(StageParts {
-                config: &config.stage,
-                rules: config.stage.rules(config.ppo.target_kl_per_sequence),
-                bus,
-                files: StageFiles::new(shared.store.dir()),
-                like: shared.model.share().1,
-                ids: shared.ids.clone(),
-                view: view.clone(),
-            });
-            Ok(Worker::new(job.map_err(StartError::Stage)?, lifeline))
-        };
-        let closed = self.bus.clone();
-        let supervision = self.supervision("stage", place).on_give_up(move |_| {
-            closed.orders.abandon();
-        });
-        let (actor, _) = supervision.start(build);
-        ready(&actor).await?;
-        Ok(actor)
-    }
-
     pub(super) fn supervision(&self, name: &'static str, place: Place) -> Supervision {
         let config = &self.config;
         let events = self.bus.events.clone();
@@ -496,6 +457,6 @@ impl Shared {
     }
 }
 
-async fn ready(actor: &Supervised) -> Result<(), StartError> {
+pub(super) async fn ready(actor: &Supervised) -> Result<(), StartError> {
     actor.ready().await.map_err(|verdict| StartError::Actors { actor: actor.name(), verdict })
 }
