@@ -16,6 +16,8 @@ pub mod picture;
 pub mod report;
 pub mod reward_accuracy;
 pub mod scored;
+#[cfg(test)]
+mod tests;
 pub mod win_rate;
 
 pub use answers::{Answers, ask};
