@@ -8,6 +8,7 @@ use crate::checkpoint::CheckpointRequest;
 use crate::feedback::FeedbackRequest;
 use crate::link::{Envelope, Feed, Latest, Pace, Port};
 use crate::messages::{AnsweredQuestion, LoopEvent, PromptRequest, RolloutGroup, ScoredGroup};
+use crate::reward::JudgeRequest;
 use crate::seams::{DurableFeedback, PolicySnapshot};
 use crate::stage::{Cast, StageRequest};
 
@@ -29,6 +30,8 @@ pub struct Bus {
     pub snapshots: Latest<PolicySnapshot>,
     /// Stage → policy: who answers people; nothing is ever on it where every version serves at once.
     pub casts: Latest<Cast>,
+    /// Gateway → reward: answers that somebody waits for, to be judged, with a reply.
+    pub judgements: Port<JudgeRequest>,
     /// Gateway → stage: what somebody tells it to do, with a reply.
     pub orders: Port<StageRequest>,
     /// Policy → whoever rates: durable answers.
@@ -95,6 +98,7 @@ impl Bus {
             scored: Port::new("scored", capacities.scored),
             snapshots: Latest::new("snapshots"),
             casts: Latest::new("casts"),
+            judgements: Port::new("judgements", capacities.chats),
             orders: Port::new("orders", ORDERS),
             answers: Feed::new("answers", capacities.watchers),
             feedback: Port::new("feedback", capacities.feedback),
@@ -119,6 +123,7 @@ impl Bus {
             free(self.snapshots.name(), "ppo", "stage"),
             free(self.casts.name(), "stage", "policy"),
             port(self.orders.name(), "gateway", "stage"),
+            port(self.judgements.name(), "gateway", "reward"),
             free(self.answers.name(), "policy", "annotator"),
             free(self.answers.name(), "policy", "gateway"),
             port(self.feedback.name(), "annotator", "feedback"),
@@ -142,6 +147,7 @@ impl Bus {
             depth(&self.ratings),
             depth(&self.checkpoints),
             depth(&self.orders),
+            depth(&self.judgements),
         ]
     }
 }

@@ -35,6 +35,13 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
         "give a number above 0, up to 10",
     )?;
     rule(g.top_p > 0.0 && g.top_p <= 1.0, "generation.top_p", "give a number above 0, up to 1")?;
+    let draws = (1..=g.max_sequences).contains(&g.best_of);
+    rule(draws, "generation.best_of", "give 1 (no choice) up to generation.max_sequences")?;
+    rule(g.best_of_budget_ms >= 1, "generation.best_of_budget_ms", "give at least 1 millisecond")?;
+    let finite = g.abstain_below.is_none_or(f64::is_finite);
+    rule(finite, "generation.abstain_below", "give a number; scores have mean 0 and variance 1")?;
+    let above = g.abstain_std_above.is_none_or(|bound| bound.is_finite() && bound > 0.0);
+    rule(above, "generation.abstain_std_above", "give a number above 0")?;
     rule(g.max_tokens >= 1, "generation.max_tokens", "allow at least 1 token")?;
     rule(g.max_context > g.max_tokens, "generation.max_context", "make it larger than generation.max_tokens")?;
     let both = g.max_prompt >= 1 && g.max_prompt + g.max_tokens <= g.max_context;

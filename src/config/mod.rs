@@ -128,6 +128,14 @@ pub struct Generation {
     pub top_p: f64,
     /// Longest answer.
     pub max_tokens: usize,
+    /// Answers drawn for one that is asked for whole; 1 is no choice.
+    pub best_of: usize,
+    /// Milliseconds for drawing them.
+    pub best_of_budget_ms: u64,
+    /// Score below which an answer is kept back; none when left out.
+    pub abstain_below: Option<f64>,
+    /// Standard error of the score above which it is kept back; none when left out.
+    pub abstain_std_above: Option<f64>,
     /// Answers to a training question.
     pub samples_per_prompt: usize,
     /// What running answers do at a publication.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use understudy_actors::past::Past;
+use understudy_actors::reward::Judged;
 use understudy_actors::stage::{Order, StageRefusal, StageView};
 use understudy_learning::stages::{AnswerId, Feedback, FeedbackError, Finish, PolicyVersion, Rollout, Sampling};
 
@@ -141,6 +142,10 @@ pub trait Backend: Send + Sync {
     fn version(&self) -> PolicyVersion;
     /// The served model's name.
     fn model(&self) -> &str;
+    /// What the reward model thinks of answers; `None` where it knows too little, or does not say.
+    fn judge(&self, _answers: Vec<AnswerId>) -> Waiting<'_, Option<Vec<Judged>>> {
+        Box::pin(std::future::ready(None))
+    }
     /// Who serves people, and who may.
     fn stage(&self) -> StageView {
         StageView::direct(self.version())

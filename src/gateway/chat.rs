@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use understudy_model::hash::fnv1a;
 
 use super::backend::{ChatEvent, ChatEvents, Refusal};
+use super::best::{self, Judging};
 use super::choice::{Shape, Told};
 use super::guard;
 use super::stream::{StreamOf, events};
@@ -31,8 +32,10 @@ pub(super) async fn answer(shared: &Shared, body: Body, shape: Shape) -> Result<
     // A request without a seed gets one of its own.
     let seed = fnv1a(stream_id.bytes());
     let model = shared.backend.model().to_owned();
-    let (request, form) = body.into_request(&shared.generation, &shared.http.now(), &model, seed)?;
+    let (mut request, form) = body.into_request(&shared.generation, &shared.http.now(), &model, seed)?;
     let form = Form { shape, ..form };
+    let judging = Judging::of(&shared.generation, form, request.samples);
+    request.samples = judging.map_or(request.samples, |judging| judging.draws);
     let (samples, timeout) = (request.samples, Duration::from_secs_f64(request.timeout_s));
     let receiver = shared.backend.chat(request)?;
     let version = shared.backend.version();
@@ -46,7 +49,13 @@ pub(super) async fn answer(shared: &Shared, body: Body, shape: Shape) -> Result<
             .insert_header(("x-completion-id", stream_id))
             .streaming(events(stream, receiver, shared.recent.clone(), keep_alive, timeout)));
     }
-    let whole = tokio::time::timeout(timeout, gather(receiver, samples, form)).await.unwrap_or_else(|_| {
+    let answering = async {
+        match judging {
+            Some(judging) => best::choose(shared, receiver, judging, form).await,
+            None => gather(receiver, samples, form).await,
+        }
+    };
+    let whole = tokio::time::timeout(timeout, answering).await.unwrap_or_else(|_| {
         let message =
             format!("no whole answer within {} s (http.chat_timeout_s); ask for fewer tokens", timeout.as_secs());
         Err(ApiError::new(StatusCode::GATEWAY_TIMEOUT, "deadline_passed", None, message))
@@ -67,12 +76,12 @@ pub(super) async fn answer(shared: &Shared, body: Body, shape: Shape) -> Result<
         })))
 }
 
-struct Whole {
-    choices: Vec<Value>,
-    first_answer: u64,
-    version: u64,
-    prompt_tokens: usize,
-    tokens: usize,
+pub(super) struct Whole {
+    pub(super) choices: Vec<Value>,
+    pub(super) first_answer: u64,
+    pub(super) version: u64,
+    pub(super) prompt_tokens: usize,
+    pub(super) tokens: usize,
 }
 
 async fn gather(mut receiver: ChatEvents, samples: usize, form: Form) -> Result<Whole, ApiError> {

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use understudy_actors::daemon::{ChatRequest as Chat, DaemonHandle};
 use understudy_actors::messages::{ChatError, FeedbackRefusal, TokenEvent};
 use understudy_actors::past::Past;
+use understudy_actors::reward::Judged;
 use understudy_actors::stage::{Order, StageRefusal, StageView};
 use understudy_learning::stages::{AnswerId, Feedback, PolicyVersion, Rollout};
 use understudy_model::Message;
@@ -17,6 +18,9 @@ use understudy_model::Message;
 use super::backend::{Ack, Backend, ChatEvent, ChatEvents, ChatRequest, Refusal, Waiting, unread};
 use crate::clock;
 use crate::config::{Http, Live};
+
+/// How long a judgement may take, whatever the budget.
+const JUDGE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long an order to the stage may take: it writes a version's weights.
 const STAGE_PATIENCE: Duration = Duration::from_secs(60);
@@ -87,6 +91,16 @@ impl Backend for Served {
 
     fn version(&self) -> PolicyVersion {
         self.handle.serving_version()
+    }
+
+    fn judge(&self, answers: Vec<AnswerId>) -> Waiting<'_, Option<Vec<Judged>>> {
+        Box::pin(async move {
+            let judged = self.handle.judge(&answers, Instant::now() + JUDGE_PATIENCE).await;
+            judged.unwrap_or_else(|error| {
+                tracing::warn!(%error, "an answer was given without the reward model's opinion");
+                None
+            })
+        })
     }
 
     fn stage(&self) -> StageView {

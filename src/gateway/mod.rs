@@ -8,6 +8,9 @@ mod auth;
 #[cfg(test)]
 mod auth_tests;
 pub mod backend;
+mod best;
+#[cfg(test)]
+mod best_tests;
 mod browse;
 #[cfg(test)]
 mod browse_tests;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use understudy_checkpoints::{Stats, StoreHandle};
-use understudy_learning::stages::{Feedback, PolicyVersion, Prompt, Question, Sampling};
+use understudy_learning::stages::{AnswerId, Feedback, PolicyVersion, Prompt, Question, Sampling};
 use understudy_model::hash::fnv1a;
 use understudy_model::text::{Message, TextCodec};
 
@@ -22,7 +22,7 @@ use crate::messages::{
     AnsweredQuestion, Asker, ChatError, FeedbackAck, FeedbackRefusal, LoopEvent, PromptRequest, TokenEvent,
 };
 use crate::past::Past;
-use crate::reward::RewardView;
+use crate::reward::{Judged, RewardView};
 use crate::stage::{Order, StageRefusal, StageView};
 use crate::supervision::Supervised;
 
@@ -196,6 +196,14 @@ impl DaemonHandle {
     /// The newest published policy.
     pub fn policy_version(&self) -> PolicyVersion {
         self.bus.snapshots.read(|_, snapshot| snapshot.version).unwrap_or(0)
+    }
+
+    /// What the reward model thinks of answers that are kept, in order; `None` where too few ratings were learned from.
+    pub async fn judge(&self, answers: &[AnswerId], deadline: Instant) -> Result<Option<Vec<Judged>>, AskError> {
+        // In memory, as they have just been given; one that is not kept any more is left out.
+        let found = answers.iter().filter_map(|id| self.answers.find(*id).ok().flatten());
+        let answers = found.map(|answer| answer.as_ref().clone()).collect();
+        ask(&self.bus.judgements, answers, deadline).await
     }
 
     /// The policy that answers people: the newest, or the lead of a guarded stage.

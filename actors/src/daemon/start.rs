@@ -294,6 +294,7 @@ impl Shared {
             let job = RewardJob {
                 rollouts: bus.rollouts.inlet(),
                 ratings: bus.ratings.inlet(),
+                judgements: bus.judgements.inlet(),
                 scored: bus.scored.clone(),
                 events: bus.events.clone(),
                 log: Box::new(StoreLog(shared.store.clone())),
@@ -312,6 +313,7 @@ impl Shared {
         let supervision = self.supervision("reward", place).on_give_up(move |_| {
             closed.rollouts.close();
             closed.ratings.close();
+            closed.judgements.abandon();
         });
         let (actor, control) = supervision.start(build);
         ready(&actor).await?;

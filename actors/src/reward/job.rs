@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::custody::Custody;
 use super::journal::{Reader, Retractions};
+use super::judging::JudgeRequest;
 use super::mind::{Alarms, Chosen, Learned, Mind};
 use super::rebuild::{Anchors, Rebuild, Step};
 use super::saved::Recall;
@@ -39,6 +40,8 @@ pub struct RewardJob {
     pub(crate) rollouts: Inlet<RolloutGroup>,
     /// Durable feedback, in journal order.
     pub(crate) ratings: Inlet<DurableFeedback>,
+    /// Answers that somebody waits for.
+    pub(crate) judgements: Inlet<JudgeRequest>,
     /// Scored answers.
     pub(crate) scored: Port<ScoredGroup>,
     /// Who wants to see what was learned.
@@ -113,11 +116,13 @@ impl Hearing {
     async fn run(mut self) -> Result<(), String> {
         self.prepare().await?;
         let (mut rollouts, mut ratings) = (self.job.rollouts.items(), self.job.ratings.items());
-        let (mut rollouts_open, mut ratings_open) = (true, true);
+        let (mut rollouts_open, mut ratings_open, mut judgements_open) = (true, true, true);
+        let mut judgements = self.job.judgements.items();
         let mut unsent: VecDeque<ScoredGroup> = VecDeque::new();
         let mut scored_since = 0;
         loop {
             self.attend()?;
+            self.judge_waiting()?;
             self.send(&mut unsent);
             // Scores that nobody takes, or that nobody wants now, keep nobody waiting.
             let idle = self.job.rollouts.is_empty() || !unsent.is_empty() || self.desk.is_paused();
@@ -146,6 +151,10 @@ impl Hearing {
             tokio::select! {
                 biased;
                 () = self.desk.ordered() => (),
+                asked = judgements.next(), if judgements_open => match asked {
+                    Some(asked) => self.judge(asked)?,
+                    None => judgements_open = false,
+                },
                 event = ratings.next(), if ratings_open => match event {
                     // What a drain finds still behind is heard from the journal at the next start.
                     Some(_) if self.behind.is_some() => (),

@@ -205,6 +205,14 @@ impl Mind {
         Ok(ScoredGroup { rollouts: rollouts.collect(), ticket: group.ticket })
     }
 
+    /// Score and standard error of answers, in order; nothing is remembered of them.
+    pub(crate) fn judge(&self, answers: &[Rollout]) -> Result<Vec<(f64, f64)>, MindError> {
+        Ok(match &self.parts.judge {
+            None => self.learner.score(answers)?.into_iter().map(|one| (one.score, one.reward_std)).collect(),
+            Some(judge) => answers.iter().map(|answer| (judge(answer), 0.0)).collect(),
+        })
+    }
+
     /// Hears an event: foretells it, remembers it and owes learning from it; one that was taken back is only counted.
     /// `false` when it was heard before, or nothing of it is learned.
     pub(crate) fn hear(&mut self, event: DurableFeedback, taken_back: bool) -> Result<bool, MindError> {

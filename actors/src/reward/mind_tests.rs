@@ -184,6 +184,7 @@ fn course(held_back: u64) -> (Vec<&'static str>, RewardView, usize, u64) {
             let job = RewardJob {
                 rollouts: inlets.0.clone(),
                 ratings: inlets.1.clone(),
+                judgements: crate::link::Port::new("judgements", 1).inlet(),
                 scored: port.clone(),
                 events: told.clone(),
                 log: Box::new(Journal(journal(ratings(), 1).0)),

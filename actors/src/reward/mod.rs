@@ -8,6 +8,7 @@ mod hearing;
 mod in_step;
 mod job;
 mod journal;
+mod judging;
 mod metric;
 mod mind;
 #[cfg(test)]
@@ -28,6 +29,7 @@ use crate::worker::Worker;
 
 pub use hearing::HearingConfig;
 pub use job::RewardJob;
+pub use judging::{JudgeRequest, Judged};
 pub use metric::*;
 pub use mind::{Judge, MindError};
 pub(crate) use mind::{Mind, MindParts};

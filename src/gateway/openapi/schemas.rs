@@ -133,6 +133,8 @@ fn chat() -> Named {
             "finish_reason": {"enum": ["stop", "length"]},
             "answer_id": integer(),
             "completion_id": text(),
+            "abstained": {"type": "boolean", "description": "The answer was kept back; only where answers are judged."},
+            "judged": or_null(object(&["best_of", "score", "std", "why"], json!({"score": number(), "std": number()}))),
         }),
     );
     let completion = object(
