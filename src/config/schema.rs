@@ -116,7 +116,7 @@ mod tests {
         let schema = Schema::built_in();
         let check = |key, wanted: Option<&str>| assert_eq!(schema.nearest(key).as_deref(), wanted, "{key}");
         check("generation.temprature", Some("generation.temperature"));
-        check("max_tokns", Some("generation.max_tokens"));
+        check("samples_per_promt", Some("generation.samples_per_prompt"));
         check("http.port_number_of_the_thing", None);
     }
 
