@@ -7,6 +7,7 @@ mod lockstep;
 mod operations;
 mod overload;
 mod phases;
+mod preferences;
 mod program;
 mod reward_fixtures;
 mod serving;

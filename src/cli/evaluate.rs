@@ -69,9 +69,9 @@ pub struct Flags {
     /// Only pairs that the later answer won
     #[arg(long)]
     later_won: bool,
-    /// People's answers are cut to this many tokens
-    #[arg(long, default_value_t = 256, value_name = "N")]
-    answer_tokens: usize,
+    /// People's answers are cut to this many tokens; phases.max_tokens where left out
+    #[arg(long, value_name = "N")]
+    answer_tokens: Option<usize>,
     /// Write all figures as Markdown, with a picture (.svg) beside it; compares with 'base' unless told otherwise
     #[arg(long, value_name = "FILE.md")]
     report: Option<PathBuf>,
@@ -81,9 +81,12 @@ pub struct Flags {
 pub(super) fn run(global: &Global, flags: Flags) -> Outcome {
     let config = global.load()?.config;
     crate::telemetry::start_logs(&config.log);
-    if flags.answer_tokens == 0 || flags.answer_tokens + 1 >= config.generation.max_context {
-        let (given, most) = (flags.answer_tokens, config.generation.max_context - 2);
-        return Err(Failure::Usage(format!("--answer-tokens is {given}; give 1 to {most} (generation.max_context)")));
+    let answer_tokens = flags.answer_tokens.unwrap_or(config.phases.max_tokens);
+    if answer_tokens == 0 || answer_tokens + 1 >= config.generation.max_context {
+        let most = config.generation.max_context - 2;
+        return Err(Failure::Usage(format!(
+            "--answer-tokens is {answer_tokens}; give 1 to {most} (generation.max_context)"
+        )));
     }
     let material = Material::of(&config, &flags)?;
     let plan = Plan {
@@ -100,7 +103,7 @@ pub(super) fn run(global: &Global, flags: Flags) -> Outcome {
         generation: &config.generation,
         samples: plan.samples,
         seed: flags.seed,
-        answer_tokens: flags.answer_tokens,
+        answer_tokens,
     };
     let listen = |what: &str| -> Result<(Speaker, Heard), Failure> {
         let (speaker, name) = open(&config, what)?;

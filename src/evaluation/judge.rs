@@ -6,8 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use serde_json::Value;
-use understudy_actors::checkpoint::{Saved, decode};
+use understudy_actors::checkpoint::Saved;
 use understudy_checkpoints::checkpoint;
 use understudy_learning::LearnerState;
 use understudy_learning::gold::{Taste, Types, worth_by_type};
@@ -15,6 +14,7 @@ use understudy_learning::reward::RewardLearner;
 use understudy_learning::stages::{Finish, Prompt, Question, Rollout, Sampling, TrunkStates, VersionSpan};
 
 use crate::config::Config;
+use crate::phases::folder::RewardFolder;
 use crate::speaker::{Speaker, sampling};
 
 /// An answer to judge.
@@ -60,17 +60,8 @@ impl Judge {
     pub fn open(path: &Path, speaker: &Speaker, config: &Config) -> anyhow::Result<Self> {
         let shown = path.display();
         let (reward, state) = if path.join("reward.json").is_file() {
-            let read = |name: &str| {
-                let file = path.join(name);
-                std::fs::read(&file).with_context(|| format!("cannot read '{}'", file.display()))
-            };
-            let mut about: Value = serde_json::from_slice(&read("reward.json")?)
-                .with_context(|| format!("'{shown}/reward.json' is damaged"))?;
-            let settings = serde_json::from_value(about["config"].take())
-                .with_context(|| format!("'{shown}/reward.json' has no settings"))?;
-            let tensors = decode(&read("reward.safetensors")?)
-                .with_context(|| format!("'{shown}/reward.safetensors' is damaged"))?;
-            (settings, LearnerState { tensors, scalars: about["scalars"].take() })
+            let folder = RewardFolder::read(path, &speaker.trunk.tensors())?;
+            (folder.config, folder.state)
         } else {
             let of = || {
                 format!(
@@ -135,6 +126,8 @@ fn rollouts(question: &Question, prompt: &[i64], answers: &[Said], sampling: &Sa
 mod tests {
     use super::*;
     use crate::evaluation::scored::tests::tiny;
+    use crate::phases::digest;
+    use crate::phases::folder::{ABOUT, About};
     use understudy_actors::checkpoint::encode;
     use understudy_learning::reward::HeadStart;
 
@@ -151,7 +144,11 @@ mod tests {
         std::fs::write(folder.path().join("reward.safetensors"), encode(&state.tensors).unwrap()).unwrap();
         let about = serde_json::json!({"config": config.reward.learner, "scalars": state.scalars});
         std::fs::write(folder.path().join("reward.json"), about.to_string()).unwrap();
+        let about = About { trunk: digest(&speaker.trunk.tensors()), ..About::default() };
+        std::fs::write(folder.path().join(ABOUT), serde_json::to_vec(&about).unwrap()).unwrap();
         let judge = Judge::open(folder.path(), &speaker, &config).unwrap();
+        let other = Judge::open(folder.path(), &tiny(9).0, &config).err().unwrap();
+        assert!(format!("{other:#}").contains("stands on other frozen layers"), "{other:#}");
         let question = crate::sources::sample::questions().unwrap().next().unwrap().unwrap();
         let said = |tokens: &[i64]| Said { tokens: tokens.to_vec(), text: String::new(), finished: true };
         let answers = [said(&[1, 2, 3]), said(&[9])];
