@@ -69,11 +69,14 @@ static CLEANER: LazyLock<Builder<'static>> = LazyLock::new(|| {
 pub fn to_html(text: &str) -> String {
     let cut = text.len() > MOST_BYTES;
     let text = if cut { &text[..text.floor_char_boundary(MOST_BYTES)] } else { text };
-    let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH;
+    let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_MATH;
     let events = Parser::new_ext(text, options).map(|event| match event {
         Event::Html(html) | Event::InlineHtml(html) => Event::Text(html),
         Event::Start(Tag::HtmlBlock) => Event::Start(Tag::Paragraph),
         Event::End(TagEnd::HtmlBlock) => Event::End(TagEnd::Paragraph),
+        // Nothing sets formulas here: they are shown as they were written, and nothing in them is a mark.
+        Event::InlineMath(formula) => Event::Text(format!("${formula}$").into()),
+        Event::DisplayMath(formula) => Event::Text(format!("$${formula}$$").into()),
         // An image becomes a link to it, with its description as the link's text.
         Event::Start(Tag::Image { link_type, dest_url, title, id }) => {
             Event::Start(Tag::Link { link_type, dest_url, title, id })

@@ -254,4 +254,110 @@ fn of_real_votes_corrected_scores_leave_less_to_age() {
     assert!((0.66..0.72).contains(&votes.share), "{votes}");
     // What is left to age is less than half of what it was.
     assert!((corrected.share - 0.5).abs() < 0.5 * (votes.share - 0.5), "{corrected} and {votes}");
+
+/// What is in HTML or Markdown, without white space: marks of either may move that, and nothing else.
+fn words(html: &str) -> String {
+    let mut out = String::new();
+    let mut rest = html;
+    while let Some(start) = rest.find('<') {
+        out.push_str(&rest[..start]);
+        let Some(end) = rest[start..].find('>') else { break };
+        let tag = &rest[start..start + end];
+        if let Some(alt) = tag.strip_prefix("<img").and_then(|tag| tag.split_once("alt=\"")) {
+            out.push_str(alt.1.split('"').next().unwrap_or_default());
+        }
+        rest = &rest[start + end + 1..];
+    }
+    out.push_str(rest);
+    for (name, plain) in
+        [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&nbsp;", ""), ("&amp;", "&")]
+    {
+        out = out.replace(name, plain);
+    }
+    out.retain(|c| !c.is_whitespace());
+    out
+}
+
+#[test]
+fn markdown_of_real_posts_shows_the_words_that_their_html_shows() {
+    let (mut posts, mut odd) = (0, Vec::new());
+    for folder in ["beer-2020-06", "matheducators-2014-05", "quantumcomputing-2018-09", "ai-2017-03"] {
+        let Some(path) = dump(&format!("{folder}/Posts.xml")) else { return };
+        let file = std::io::BufReader::new(std::fs::File::open(&path).expect("a dump"));
+        for post in understudy::sources::stack_exchange::Posts::new(file, folder) {
+            let post = post.expect("a post");
+            let markdown = understudy::sources::stack_exchange::html::to_markdown(&post.body);
+            let shown = words(&understudy::markdown::to_html(&markdown));
+            posts += 1;
+            if shown != words(&post.body) {
+                odd.push(format!("{folder}/{}", post.id));
+            }
+        }
+    }
+    println!("{} of {posts} posts show other words: {odd:?}", odd.len());
+    assert!(posts > 8000, "{posts}");
+    // Raw HTML of odd kinds, emphasis within words, and comments.
+    assert!(odd.len() * 100 <= posts, "{} of {posts}: {odd:?}", odd.len());
+}
+
+fn ingest_command(dump: &std::path::Path, data: &std::path::Path) -> std::process::Command {
+    let mut command = crate::program::understudy();
+    command.args(["ingest", "--source", "site", "--terms", "test", "--json", "--data-dir"]).arg(data).arg(dump);
+    command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    command
+}
+
+#[test]
+fn an_ingest_that_is_killed_leaves_what_was_there_and_the_next_one_is_as_if_nothing_had_been() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("Posts.xml");
+    let row = |id: u64| {
+        let (kind, parent) =
+            if id % 3 == 1 { (1, String::new()) } else { (2, format!(" ParentId=\"{}\"", (id - 1) / 3 * 3 + 1)) };
+        format!(
+            "<row Id=\"{id}\" PostTypeId=\"{kind}\"{parent} Title=\"t\" Score=\"1\" CreationDate=\"2012-01-01T00:00:00.000\" \
+             Body=\"&lt;p&gt;{}&lt;/p&gt;\" />\n",
+            "word ".repeat(200)
+        )
+    };
+    let write = |rows: u64| {
+        let rows: String = (1..=rows).map(row).collect();
+        std::fs::write(&path, format!("<posts>\n{rows}</posts>")).expect("it is written");
+    };
+    let (killed, whole) = (folder.path().join("killed"), folder.path().join("whole"));
+    write(30);
+    assert!(ingest_command(&path, &killed).status().expect("it runs").success());
+    let small = std::fs::read(killed.join("corpus/site/threads.jsonl")).expect("a corpus");
+    write(4_000);
+    let (mut kills, notes) = (0, killed.join("corpus/.site.tmp"));
+    for late in [0, 1, 400_000, 1_500_000] {
+        let mut child = ingest_command(&path, &killed).spawn().expect("it runs");
+        let size = || {
+            let entries = std::fs::read_dir(&notes).into_iter().flatten().flatten();
+            entries.filter_map(|entry| entry.metadata().ok()).map(|data| data.len()).sum::<u64>()
+        };
+        while child.try_wait().expect("a child").is_none() && (!notes.exists() || size() < late) {
+            std::thread::yield_now();
+        }
+        if child.try_wait().expect("a child").is_none() {
+            child.kill().expect("it is ours");
+            kills += 1;
+        }
+        child.wait().expect("it ended");
+        let now = std::fs::read(killed.join("corpus/site/threads.jsonl")).expect("a corpus");
+        assert!(now == small || kills < 1, "killed in the middle: the old one is there, whole");
+    }
+    assert!(kills >= 2, "it was killed {kills} times");
+    for data in [&killed, &whole] {
+        assert!(ingest_command(&path, data).status().expect("it runs").success());
+    }
+    for file in ["threads.jsonl", "manifest.json"] {
+        let read = |data: &std::path::Path| std::fs::read(data.join("corpus/site").join(file)).expect("a corpus");
+        assert!(read(&killed) == read(&whole), "{file} is the same");
+    }
+    assert_eq!(std::fs::read_dir(killed.join("corpus")).expect("corpora").count(), 1, "nothing is left over");
+    let mut replay = crate::program::understudy();
+    replay.args(["replay", "site", "--data-dir"]).arg(&whole).args(["--from", "2012-01-01", "--to", "2012-01-02"]);
+    let told = replay.output().expect("it runs").stdout;
+    assert_eq!(told.iter().filter(|byte| **byte == b'\n').count(), 4_000);
 }

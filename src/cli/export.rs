@@ -8,6 +8,7 @@ use understudy_model::{ExportParts, ModelCard, export};
 
 use super::{Failure, Global, Outcome, which};
 use crate::config::{Config, SourceKind};
+use crate::corpus;
 use crate::speaker::Speaker;
 
 /// Flags of `export`.
@@ -74,11 +75,25 @@ fn description(config: &Config, version: u64) -> String {
 }
 
 fn attribution(config: &Config) -> Option<String> {
-    let site = match config.source.site.as_str() {
-        "" => "Stack Exchange".to_owned(),
-        site => site.to_owned(),
+    let source = &config.source;
+    let from = |site: &str, terms: &str| {
+        let site = if site.is_empty() { "Stack Exchange" } else { site };
+        let terms = if terms.is_empty() { String::new() } else { format!(" Had under the terms: {terms}.") };
+        format!(
+            "Questions from {site}, written by its authors, under CC BY-SA (2.5, 3.0 or 4.0 by date; HTML was converted to \
+             Markdown).{terms}\n"
+        )
     };
-    (config.source.kind == SourceKind::StackExchange).then(|| {
-        format!("Questions from {site}, written by its authors, under CC BY-SA (2.5, 3.0 or 4.0 by date; HTML was converted to Markdown).\n")
-    })
+    match source.kind {
+        SourceKind::StackExchange | SourceKind::Api => Some(from(&source.site, &source.terms)),
+        SourceKind::Corpus | SourceKind::Replay => {
+            // Those that cannot be read any more cannot be named either.
+            let all = corpus::list(&source.data.join(corpus::FOLDER)).unwrap_or_default();
+            let wanted = |name: &String| source.corpora.is_empty() || source.corpora.contains(name);
+            let told = all.iter().map(|corpus| corpus.manifest()).filter(|manifest| wanted(&manifest.source));
+            let told = told.map(|manifest| from(manifest.site.as_deref().unwrap_or(&manifest.source), &manifest.terms));
+            Some(told.collect()).filter(|told: &String| !told.is_empty())
+        }
+        SourceKind::None | SourceKind::Sample | SourceKind::Jsonl => None,
+    }
 }

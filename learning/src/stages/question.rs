@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::links::without_targets;
+
 /// Who wrote a post; shown wherever the post is shown (CC BY-SA asks for name and link).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Author {
@@ -40,9 +42,11 @@ pub struct Question {
 }
 
 impl Question {
-    /// The text that is put before the model: title, then body.
+    /// The text that is put before the model: title, then body. Links keep their words and lose their targets: an address is
+    /// many tokens that say little, a prompt is short, and a small model that sees addresses makes some up.
     pub fn text(&self) -> String {
-        match (self.title.trim(), self.body.trim()) {
+        let body = without_targets(&self.body);
+        match (self.title.trim(), body.trim()) {
             (title, "") => title.to_owned(),
             ("", body) => body.to_owned(),
             (title, body) => format!("{title}\n\n{body}"),

@@ -127,7 +127,7 @@ impl<R: BufRead + Seek> Events<R> {
                     id: id(post.id),
                     source: self.site.name.clone(),
                     title,
-                    body: html::to_markdown(&post.body),
+                    body: html::to_markdown_of(&post.body, self.site.host.as_deref()),
                     tags,
                     author,
                     url: self.site.link("questions", post.id),
@@ -140,7 +140,7 @@ impl<R: BufRead + Seek> Events<R> {
             PostKind::Answer { parent } => EventKind::Answered(Answer {
                 id: id(post.id),
                 question: id(parent),
-                text: html::to_markdown(&post.body),
+                text: html::to_markdown_of(&post.body, self.site.host.as_deref()),
                 score: post.score,
                 author,
                 url: self.site.link("a", post.id),

@@ -92,6 +92,7 @@ impl Notes {
 
 /// What was taken in.
 pub(super) struct Gathered {
+    host: Option<String>,
     pub(super) posts: Notes,
     pub(super) comments: Notes,
     pub(super) votes: Vec<VoteRow>,
@@ -105,8 +106,10 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    pub(super) fn new(posts: &Path, comments: &Path) -> std::io::Result<Self> {
+    /// Relative links in posts lead to `host`.
+    pub(super) fn new(posts: &Path, comments: &Path, host: Option<String>) -> std::io::Result<Self> {
         Ok(Self {
+            host,
             posts: Notes::create(posts)?,
             comments: Notes::create(comments)?,
             votes: Vec::new(),
@@ -138,10 +141,10 @@ impl Gathered {
     /// One thread parses, another converts and writes.
     fn take_posts(&mut self, input: impl BufRead, shown: &str) -> Result<(), SourceError> {
         self.has_posts = true;
-        let notes = &mut self.posts;
+        let (notes, host) = (&mut self.posts, self.host.as_deref());
         let (give, take) = sync_channel::<Vec<Post>>(WAITING);
         let drops = thread::scope(|scope| {
-            let written = scope.spawn(move || write_posts(take, notes));
+            let written = scope.spawn(move || write_posts(take, notes, host));
             let mut posts = Posts::new(input, shown);
             let mut batch = Vec::with_capacity(BATCH);
             let parsed = loop {
@@ -219,9 +222,9 @@ pub(super) fn wanted(name: &str) -> Option<Table> {
     tables.into_iter().find(|table| table.file.eq_ignore_ascii_case(name))
 }
 
-fn write_posts(take: Receiver<Vec<Post>>, notes: &mut Notes) -> std::io::Result<()> {
+fn write_posts(take: Receiver<Vec<Post>>, notes: &mut Notes, host: Option<&str>) -> std::io::Result<()> {
     for post in take.into_iter().flatten() {
-        let text = html::to_markdown(&post.body);
+        let text = html::to_markdown_of(&post.body, host);
         let Owner { id: owner, name: owner_name } = post.owner;
         let (below, title, tags, accepted, closed, is_question) = match post.kind {
             PostKind::Question { title, tags, accepted, closed } => (post.id, title, tags, accepted, closed, true),

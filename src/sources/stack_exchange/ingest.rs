@@ -77,7 +77,7 @@ pub fn ingest(
     let host = provenance.site.clone();
     let mut builder = Builder::begin(corpora, &provenance.source, &provenance.terms, host.clone())?;
     let notes = [POST_NOTES, COMMENT_NOTES].map(|name| builder.notes(name));
-    let gathered = Gathered::new(&notes[0], &notes[1]);
+    let gathered = Gathered::new(&notes[0], &notes[1], host.clone());
     let mut gathered = gathered.map_err(disk("keep notes in", corpora))?;
     match Place::of(path) {
         Place::Archive => archive::take(path, &mut gathered, &|bytes| reading.inc(bytes))?,

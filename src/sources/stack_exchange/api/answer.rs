@@ -50,7 +50,8 @@ impl Item {
     /// As the program knows questions; `source` names it in ids, `terms` are the operator's words.
     pub(super) fn question(self, source: &str, terms: &str) -> Question {
         let at = self.creation_date * 1000;
-        let body = self.body.map(|body| html::to_markdown(&body));
+        let host = self.link.as_deref().and_then(|link| link.split("://").nth(1)?.split('/').next());
+        let body = self.body.map(|body| html::to_markdown_of(&body, host));
         let author = self.owner.and_then(|owner| {
             let name = owner.display_name.map(|name| html::plain(&name));
             let name = name.or_else(|| owner.user_id.map(|id| format!("user {id}")))?;
