@@ -254,6 +254,7 @@ fn of_real_votes_corrected_scores_leave_less_to_age() {
     assert!((0.66..0.72).contains(&votes.share), "{votes}");
     // What is left to age is less than half of what it was.
     assert!((corrected.share - 0.5).abs() < 0.5 * (votes.share - 0.5), "{corrected} and {votes}");
+}
 
 /// What is in HTML or Markdown, without white space: marks of either may move that, and nothing else.
 fn words(html: &str) -> String {
@@ -263,17 +264,15 @@ fn words(html: &str) -> String {
         out.push_str(&rest[..start]);
         let Some(end) = rest[start..].find('>') else { break };
         let tag = &rest[start..start + end];
-        if let Some(alt) = tag.strip_prefix("<img").and_then(|tag| tag.split_once("alt=\"")) {
-            out.push_str(alt.1.split('"').next().unwrap_or_default());
+        if let Some(image) = tag.strip_prefix("<img") {
+            let alt = image.split_once("alt=\"").and_then(|(_, alt)| alt.split('"').next());
+            out.push_str(alt.filter(|alt| !alt.is_empty()).unwrap_or("image"));
         }
         rest = &rest[start + end + 1..];
     }
     out.push_str(rest);
-    for (name, plain) in
-        [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&nbsp;", ""), ("&amp;", "&")]
-    {
-        out = out.replace(name, plain);
-    }
+    // MathJax's own escape of a dollar is one of Markdown too.
+    let mut out = understudy::sources::stack_exchange::html::plain(&out).replace("\\$", "$");
     out.retain(|c| !c.is_whitespace());
     out
 }

@@ -55,7 +55,7 @@ pub fn to_markdown_of(html: &str, host: Option<&str>) -> String {
 }
 
 /// Text that only its characters were escaped in: titles and names of the API.
-pub(super) fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     decode(text).into_owned()
 }
 

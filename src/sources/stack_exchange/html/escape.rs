@@ -43,7 +43,8 @@ impl<'a> Place<'a> {
             let next = chars.peek().map(|(_, next)| *next);
             let touches = |test: fn(char) -> bool| before.is_some_and(test) && next.is_some_and(test);
             let marks = match c {
-                '\\' => next.is_none_or(|next| next.is_ascii_punctuation()),
+                // `\$` is MathJax's own: a dollar, which it is in Markdown too.
+                '\\' => next.is_none_or(|next| next.is_ascii_punctuation() && next != '$'),
                 '`' => true,
                 '*' => !(alone && !begins && word == "*"),
                 '_' => !touches(char::is_alphanumeric) && !(alone && word == "_"),

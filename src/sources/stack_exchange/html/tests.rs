@@ -143,6 +143,7 @@ fn mathjax_is_left_as_it_is() {
     );
     check("<b>$x_1$</b>, ($y*z$)", "**$x_1$**, ($y*z$)");
     check("from $5 to *10* $, 3$ *4*", "from $5 to \\*10\\* $, 3$ \\*4\\*");
+    check("\\$14 and \\$5", "\\$14 and \\$5");
     let shown = to_html(&to_markdown("<p>$a_1*b*c_2$</p>"));
     assert_eq!(shown.trim(), "<p>$a_1*b*c_2$</p>");
 }
