@@ -47,7 +47,7 @@ impl<'a> Place<'a> {
                 '\\' => next.is_none_or(|next| next.is_ascii_punctuation() && next != '$'),
                 '`' => true,
                 '*' => !(alone && !begins && word == "*"),
-                '_' => !touches(char::is_alphanumeric) && !(alone && word == "_"),
+                '_' => !(touches(char::is_alphanumeric) || (alone && word == "_")),
                 '[' => self.in_link,
                 ']' => self.in_link || next.map_or(word.len() == self.rest.len(), |next| "([:".contains(next)),
                 // A tag, if it has an end.
