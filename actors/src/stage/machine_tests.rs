@@ -16,7 +16,7 @@ const BROKEN: Measured = Measured { kl: f64::NAN, entropy: 1.0 };
 
 /// A stage with the lead 0 and, measured so, version 1.
 fn with(measured: Measured) -> (Stage, Vec<Change>) {
-    let mut stage = Stage::new(rules(), Standing::unmeasured(0));
+    let mut stage = Stage::new(Rules { keep: 8, ..rules() }, Standing::unmeasured(0));
     stage.published(1);
     let changes = stage.measured(1, measured, 0.0);
     (stage, changes)
@@ -168,6 +168,8 @@ fn while_one_is_tried_others_wait_and_the_newest_that_may_comes_next() {
         stage.compared(0.0, 2.0);
     }
     assert_eq!((stage.lead().version, tried(&stage)), (0, Some(3)));
+    stage.published(5);
+    stage.measured(5, GOOD, 2.0);
     // By hand: the candidate goes, and what was there by now is not tried again.
     stage.follow(Order::Rollback(None), 3.0).unwrap();
     assert!(stage.tick(4.0).is_empty() && tried(&stage).is_none());
