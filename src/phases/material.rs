@@ -1,18 +1,18 @@
 //! From corpora to what is learned from and what is looked at.
 //!
 //! Invariant: which part a question belongs to is a function of its id; a question whose text stands among the held-out ones
-//! too (the same question on two sites) is not learned from. The same corpora give the same material in the same order, and
+//! too, or nearly (the same question on two sites), is not learned from. The same corpora give the same material in the same order, and
 //! its memory is bounded by the numbers of questions asked for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use understudy_learning::stages::Question;
-use understudy_model::hash::mixed;
 
 use crate::cli::Failure;
 use crate::config::Config;
 use crate::corpus::{self, Corpus, Post, Thread};
+use crate::preferences::duplicates::{Fingerprint, Index};
 use crate::sources::{Split, split, title_only};
 use crate::speaker::Speaker;
 
@@ -53,12 +53,12 @@ pub fn gather(config: &Config, corpora: &[Corpus], usable: impl Fn(&Thread) -> b
     let failed = |error: corpus::CorpusError| Failure::Failed(error.into());
     let part = |thread: &Thread| split::of(&thread.id, config.source.held_out);
     let drawn = |id: &str| (split::hash(&format!("{id} drawn")), id.to_owned());
-    let mut texts = BTreeSet::new();
+    let mut texts = Index::default();
     for corpus in corpora {
         for thread in corpus.threads().map_err(failed)? {
             let thread = thread.map_err(failed)?;
             if part(&thread) == Split::HeldOut {
-                texts.insert(text_hash(&thread));
+                texts.add(fingerprint(&thread));
             }
         }
     }
@@ -72,7 +72,7 @@ pub fn gather(config: &Config, corpora: &[Corpus], usable: impl Fn(&Thread) -> b
             }
             let (chosen, most) = match part(&thread) {
                 Split::HeldOut => (&mut held_out, config.phases.held_out),
-                Split::Train if texts.contains(&text_hash(&thread)) => {
+                Split::Train if !texts.near(&fingerprint(&thread)).is_empty() => {
                     gathered.doubles += 1;
                     continue;
                 }
@@ -97,10 +97,9 @@ pub fn gather(config: &Config, corpora: &[Corpus], usable: impl Fn(&Thread) -> b
     Ok(gathered)
 }
 
-/// Of a question's words, whatever their case and blanks.
-fn text_hash(thread: &Thread) -> u64 {
-    let text = format!("{} {}", thread.title, thread.question.text).to_lowercase();
-    mixed(text.split_whitespace().flat_map(|word| word.bytes().chain([b' '])))
+/// Of a question's words.
+fn fingerprint(thread: &Thread) -> Fingerprint {
+    Fingerprint::of(&format!("{} {}", thread.title, thread.question.text))
 }
 
 /// The answers to imitate: the accepted one first, then by score and age; none below the least score, none empty.

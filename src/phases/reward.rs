@@ -20,8 +20,8 @@ use super::{Look, Phase, Settings};
 use crate::cli::Failure;
 use crate::config::Config;
 use crate::corpus::{Corpus, Post, Thread};
-use crate::preferences::accuracy::{Accuracy, Tally};
-use crate::sources::split;
+use crate::preferences::accuracy::Accuracy;
+use crate::preferences::{PairRule, VotedPair, VotedQuestion};
 use crate::speaker::Speaker;
 
 /// Strength of the prior opinion that a question is as likely open-ended as closed-ended.
@@ -47,11 +47,11 @@ pub struct RewardPhase {
     pub doubles: usize,
 }
 
-/// A question with some of its answers, oldest first.
+/// A voted question whose answers are tokens.
 struct Voted {
-    scores: Vec<i64>,
-    moments: Vec<i64>,
-    characters: Vec<usize>,
+    votes: VotedQuestion,
+    pairs: Vec<VotedPair>,
+    /// One an answer of `votes`.
     answers: Vec<Rollout>,
     closedness: f64,
     /// From 1, for training questions: the place in the first epoch.
@@ -60,36 +60,18 @@ struct Voted {
     digested: bool,
 }
 
-/// At most `most` answers with text, drawn by the question's id, oldest first.
-fn drawn(thread: &Thread, most: usize) -> Vec<&Post> {
-    let posts: Vec<&Post> = thread.answers.iter().filter(|post| !post.text.trim().is_empty()).collect();
-    let mut kept = Stream::new(split::hash(&thread.id), Purpose::Evaluation, 0).permutation(posts.len());
-    kept.truncate(most);
-    kept.sort_unstable();
-    kept.into_iter().map(|place| posts[place]).collect()
-}
-
-/// (better, worse): the answers of different score, of the later one's victories only where that is wanted.
-fn pairs(scores: &[i64], moments: &[i64], later_won: bool) -> Vec<(usize, usize)> {
-    let mut pairs = Vec::new();
-    for later in 0..scores.len() {
-        for earlier in 0..later {
-            match scores[later].cmp(&scores[earlier]) {
-                std::cmp::Ordering::Greater if !later_won || moments[later] > moments[earlier] => {
-                    pairs.push((later, earlier));
-                }
-                std::cmp::Ordering::Less if !later_won => pairs.push((earlier, later)),
-                _ => {}
-            }
-        }
-    }
-    pairs
+/// The question with some of its answers that have a text: what is compared, in one place.
+fn voted(thread: &Thread, config: &Config) -> VotedQuestion {
+    let mut votes = VotedQuestion::of_thread(thread);
+    votes.answers.retain(|answer| !answer.text.trim().is_empty());
+    votes.question = asked(thread, config);
+    votes.at_most(config.phases.compared)
 }
 
 /// P(closed-ended) by how the votes are spread between the answers: log votes on a scale from 0 to 1 as means whose
 /// variance is that of a Poisson count.
-fn closedness(scores: &[i64]) -> f64 {
-    let counts: Vec<f64> = scores.iter().map(|score| (*score).max(0) as f64).collect();
+fn closedness(votes: &VotedQuestion) -> f64 {
+    let counts: Vec<f64> = votes.answers.iter().map(|answer| answer.score.max(0) as f64).collect();
     let most = counts.iter().copied().fold(1.0, f64::max).ln_1p();
     let means: Vec<f64> = counts.iter().map(|count| count.ln_1p() / most).collect();
     let variances: Vec<f64> = counts.iter().map(|count| 1.0 / (1.0 + count) / (most * most)).collect();
@@ -106,20 +88,20 @@ impl RewardPhase {
     /// Of the corpora, above the speaker's layers.
     pub fn new(config: &Config, corpora: &[Corpus], speaker: &Speaker) -> Result<Self, Failure> {
         let phases = &config.phases;
-        let comparable = |thread: &Thread| {
-            let posts = drawn(thread, phases.compared);
-            let scores: Vec<i64> = posts.iter().map(|post| post.score).collect();
-            let moments: Vec<i64> = posts.iter().map(|post| post.at).collect();
-            !pairs(&scores, &moments, phases.later_won).is_empty()
-        };
+        let rule = PairRule { later_won: phases.later_won };
+        let comparable = |thread: &Thread| !voted(thread, config).pairs(rule).is_empty();
         let Gathered { train, held_out, doubles } = material::gather(config, corpora, comparable)?;
         let mut credits = Credits::of_model(&config.model.path)?;
         let mut next = 0;
-        let mut voted = |threads: &[Thread]| -> anyhow::Result<Vec<Voted>> {
+        let mut tokens = |threads: &[Thread]| -> anyhow::Result<Vec<Voted>> {
             threads.iter().map(|thread| Voted::of(thread, speaker, config, &mut next)).collect()
         };
-        let (mut known, held_out) = (voted(&train)?, voted(&held_out)?);
-        train.iter().for_each(|thread| credits.add(thread, drawn(thread, phases.compared)));
+        let (mut known, held_out) = (tokens(&train)?, tokens(&held_out)?);
+        for (thread, known) in train.iter().zip(&known) {
+            let ids: Vec<&str> = known.votes.answers.iter().map(|answer| answer.id.as_str()).collect();
+            let is_compared = |post: &&Post| ids.contains(&format!("{}/{}", thread.source, post.id).as_str());
+            credits.add(thread, thread.answers.iter().filter(is_compared));
+        }
         let first = Stream::new(config.seed, Purpose::Shuffle, 0).permutation(known.len());
         first.into_iter().zip(1..).for_each(|(place, seq)| known[place].seq = seq);
         let learner_config = settings_of(config);
@@ -154,8 +136,7 @@ impl RewardPhase {
 
     /// Questions to learn from, and pairs of their answers.
     pub fn size(&self) -> (usize, usize) {
-        let pairs = self.train.iter().map(|voted| pairs(&voted.scores, &voted.moments, self.later_won).len());
-        (self.train.len(), pairs.sum())
+        (self.train.len(), self.train.iter().map(|voted| voted.pairs.len()).sum())
     }
 
     /// Questions that are looked at.
@@ -183,33 +164,20 @@ const REFERENCE: usize = 32;
 
 impl Voted {
     fn of(thread: &Thread, speaker: &Speaker, config: &Config, next: &mut u64) -> anyhow::Result<Self> {
-        let posts = drawn(thread, config.phases.compared);
-        let question = Arc::new(asked(thread, config));
+        let votes = voted(thread, config);
+        let question = Arc::new(votes.question.clone());
         let tokens = prompt(speaker, &question, config)?;
         let group = *next;
         let mut answers = Vec::new();
-        for post in &posts {
-            let (own, whole) = answer(speaker, &post.text, config)?;
-            answers.push(written(
-                *next,
-                group,
-                Prompt { question: question.clone(), tokens: tokens.clone() },
-                own,
-                post,
-                whole,
-            ));
+        for one in &votes.answers {
+            let (own, whole) = answer(speaker, &one.text, config)?;
+            let prompt = Prompt { question: question.clone(), tokens: tokens.clone() };
+            answers.push(written(*next, group, prompt, own, one.text.clone(), whole));
             *next += 1;
         }
-        let scores: Vec<i64> = posts.iter().map(|post| post.score).collect();
-        Ok(Self {
-            closedness: thread.closedness.unwrap_or_else(|| closedness(&scores)),
-            scores,
-            moments: posts.iter().map(|post| post.at).collect(),
-            characters: posts.iter().map(|post| post.text.chars().count()).collect(),
-            answers,
-            seq: 0,
-            digested: false,
-        })
+        let pairs = votes.pairs(PairRule { later_won: config.phases.later_won });
+        let closedness = thread.closedness.unwrap_or_else(|| closedness(&votes));
+        Ok(Self { votes, pairs, answers, closedness, seq: 0, digested: false })
     }
 
     fn digest(&mut self, learner: &RewardLearner) -> anyhow::Result<()> {
@@ -223,15 +191,15 @@ impl Voted {
     fn events(&self, later_won: bool) -> Vec<RewardExample> {
         let name = |place: usize| self.answers[place].id;
         let kinds = if later_won {
-            let pair = |(better, worse)| FeedbackKind::Pair { better: name(better), worse: name(worse), strength: 1.0 };
-            pairs(&self.scores, &self.moments, true).into_iter().map(pair).collect()
+            let pair = |pair: &VotedPair| FeedbackKind::Pair {
+                better: name(pair.better),
+                worse: name(pair.worse),
+                strength: 1.0,
+            };
+            self.pairs.iter().map(pair).collect()
         } else {
-            let mut levels = std::collections::BTreeMap::<i64, Vec<u64>>::new();
-            self.scores
-                .iter()
-                .enumerate()
-                .for_each(|(place, score)| levels.entry(-score).or_default().push(name(place)));
-            vec![FeedbackKind::Ranking { levels: levels.into_values().collect() }]
+            let levels = self.votes.levels().into_iter().map(|level| level.into_iter().map(name).collect());
+            vec![FeedbackKind::Ranking { levels: levels.collect() }]
         };
         let example = |(place, kind): (usize, FeedbackKind)| {
             let seq = self.seq * MOST_PAIRS + place as u64;
@@ -242,23 +210,13 @@ impl Voted {
         };
         kinds.into_iter().enumerate().map(example).collect()
     }
-
-    fn tally(&self, later_won: bool, value: impl Fn(usize) -> f64) -> Tally {
-        let pairs = pairs(&self.scores, &self.moments, later_won);
-        let point = |(better, worse): &(usize, usize)| match value(*better).partial_cmp(&value(*worse)) {
-            Some(std::cmp::Ordering::Greater) => 1.0,
-            Some(std::cmp::Ordering::Equal) => 0.5,
-            _ => 0.0,
-        };
-        Tally { right: pairs.iter().map(point).sum(), pairs: pairs.len() }
-    }
 }
 
 /// Pairs of one question, at most: 64 answers.
 const MOST_PAIRS: u64 = 64 * 63 / 2;
 
 /// A written answer as if the model had given it.
-fn written(id: u64, group: u64, prompt: Prompt, tokens: Vec<i64>, post: &Post, whole: bool) -> Rollout {
+fn written(id: u64, group: u64, prompt: Prompt, tokens: Vec<i64>, text: String, whole: bool) -> Rollout {
     Rollout {
         id,
         group,
@@ -266,7 +224,7 @@ fn written(id: u64, group: u64, prompt: Prompt, tokens: Vec<i64>, post: &Post, w
         old_logprobs: vec![0.0; tokens.len()],
         kept_mass: vec![1.0; tokens.len()],
         tokens,
-        text: post.text.clone(),
+        text,
         version_spans: Vec::new(),
         sampling: Sampling {
             temperature: 1.0,
@@ -319,12 +277,11 @@ impl Phase for RewardPhase {
             voted.digest(&self.learner)?;
             let scores: Vec<f64> = self.learner.score(&voted.answers)?.iter().map(|score| score.score).collect();
             // −log σ(difference), the mean over the question's pairs: each question weighs the same.
-            let pairs = pairs(&voted.scores, &voted.moments, self.later_won);
-            let loss = |(better, worse): &(usize, usize)| softplus(scores[*worse] - scores[*better]);
-            losses.push(pairs.iter().map(loss).sum::<f64>() / pairs.len() as f64);
-            own.push(voted.tally(self.later_won, |place| scores[place]));
-            longer.push(voted.tally(self.later_won, |place| voted.characters[place] as f64));
-            older.push(voted.tally(self.later_won, |place| -(voted.moments[place] as f64)));
+            let loss = |pair: &VotedPair| softplus(scores[pair.worse] - scores[pair.better]);
+            losses.push(voted.pairs.iter().map(loss).sum::<f64>() / voted.pairs.len() as f64);
+            own.push(voted.votes.right(&voted.pairs, |place| scores[place]));
+            longer.push(voted.votes.longer_is_right(&voted.pairs));
+            older.push(voted.votes.older_is_right(&voted.pairs));
         }
         let [own, longer, older] = [own, longer, older].map(|tallies| Accuracy::of(&tallies));
         let loss = losses.iter().sum::<f64>() / losses.len() as f64;

@@ -23,7 +23,7 @@ pub struct SftPhase {
     learner: SftLearner,
     examples: Vec<SftExample>,
     lengths: Vec<usize>,
-    held_out: Vec<Vec<SftExample>>,
+    held_out: Vec<SftExample>,
     minibatch: usize,
     seed: u64,
     /// Settings that it depends on.
@@ -45,8 +45,10 @@ impl SftPhase {
             credits.add(thread, to_imitate(thread, config));
             examples.extend(examples_of(thread, speaker, config)?);
         }
-        let held_out = held_out.iter().map(|thread| examples_of(thread, speaker, config));
-        let held_out = held_out.collect::<Result<Vec<_>, _>>()?;
+        // One answer each: questions are what a look's error is over, and each look takes its time.
+        let best = |thread: &Thread| examples_of(thread, speaker, config).map(|mut one| one.drain(..).next());
+        let held_out = held_out.iter().map(best).collect::<Result<Vec<_>, _>>()?;
+        let held_out: Vec<SftExample> = held_out.into_iter().flatten().collect();
         let sft = &config.phases.sft;
         let (trunk, branch) = (speaker.trunk.shallow_clone(), speaker.branch.shallow_clone());
         let learner = SftLearner::new(trunk, branch, sft.learner(config.ppo.logit_chunk), config.seed);
@@ -164,10 +166,9 @@ impl Phase for SftPhase {
             if stop.asked() {
                 return Ok(None);
             }
-            let own: usize = question.iter().map(|one| one.completion.len()).sum();
-            let loss = self.learner.evaluate(question)?;
-            sum += loss * own as f64;
-            tokens += own;
+            let loss = self.learner.evaluate(std::slice::from_ref(question))?;
+            sum += loss * question.completion.len() as f64;
+            tokens += question.completion.len();
             by_question.push(loss);
         }
         let loss = sum / tokens.max(1) as f64;
