@@ -3,7 +3,7 @@
 //!
 //! Invariant: a rating is measured at most once, and only along the way that it really went: a minibatch of the reward
 //! model held it, all answers of a policy update were scored by that reward model or a later one, and that policy or a later
-//! one sampled a token. At most [`MOST`] ratings are followed; the oldest are given up first.
+//! one sampled a token. At most `MOST` ratings are followed; the oldest are given up first.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -204,7 +204,7 @@ pub(super) fn policy_only(policy: &[(String, tch::Tensor)]) -> LearnerState {
     LearnerState { tensors, scalars: Value::Null }
 }
 
-/// The weights that [`policy_only`] keeps, by their names in the model.
+/// The weights that `policy_only` keeps, by their names in the model.
 pub fn policy_of(product: &LearnerState) -> Vec<(String, tch::Tensor)> {
     with_prefix(&product.tensors, POLICY).into_iter().collect()
 }

@@ -139,7 +139,7 @@ impl Desk {
         self.skip_by(print(annotator), task)
     }
 
-    /// The same with the annotator's [`print`].
+    /// The same with the annotator's print.
     pub fn skip_by(&mut self, who: u64, task: &TaskName) -> Skipped {
         let (mut known, mut new) = self.see_gold(who, &task.answers);
         for id in self.groups_of(&task.answers) {

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a file is only ever appended to, whole records at a time; after a failed write another file is begun, since
 //! readers stop at a torn record. All files of a run together have at most the configured bytes: a file is full at one
-//! part in [`PARTS`], and before another is begun the oldest leave until it fits. Nothing else in the folder is touched.
+//! part in `PARTS`, and before another is begun the oldest leave until it fits. Nothing else in the folder is touched.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
