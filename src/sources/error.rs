@@ -6,7 +6,7 @@ use crate::corpus::CorpusError;
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// The file cannot be opened or read.
-    #[error("cannot read '{file}': {cause}; check source.path")]
+    #[error("cannot read '{file}': {cause}; check the path")]
     Read {
         /// The file.
         file: String,
