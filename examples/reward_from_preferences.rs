@@ -12,7 +12,7 @@ use understudy_learning::annotators::{Annotator, Population, PopulationConfig, R
 use understudy_learning::gold::Taste;
 use understudy_learning::reward::{RewardConfig, RewardExample, RewardLearner};
 use understudy_learning::rng::{Purpose, Stream};
-use understudy_learning::stages::{Finish, Prompt, Question, Rollout, Sampling, TrunkStates};
+use understudy_learning::stages::{Prompt, Question, Rollout};
 use understudy_model::testing::tiny_model;
 
 const WORDS: [&str; 8] = ["tea", "cup", "hot", "and", "pot", "leaf", "cold", "sip"];
@@ -96,25 +96,6 @@ fn question() -> Arc<Question> {
 fn answer(id: u64, question: Arc<Question>, text: String) -> Rollout {
     let bytes = |text: &str| text.bytes().map(i64::from).collect::<Vec<_>>();
     let tokens = bytes(&text);
-    Rollout {
-        id,
-        group: id / 4 * 4,
-        prompt: Prompt { tokens: bytes(&question.title), question },
-        old_logprobs: vec![0.0; tokens.len()],
-        kept_mass: vec![1.0; tokens.len()],
-        tokens,
-        text,
-        version_spans: Vec::new(),
-        sampling: Sampling {
-            temperature: 1.0,
-            top_k: 0,
-            top_p: 1.0,
-            min_p: 0.0,
-            repetition_penalty: 1.0,
-            max_tokens: 64,
-            seed: 0,
-        },
-        finish: Finish::EndOfSequence,
-        trunk: TrunkStates::Absent,
-    }
+    let prompt = Prompt { tokens: bytes(&question.title), question };
+    Rollout::written(id, id / 4 * 4, prompt, tokens, text, true)
 }

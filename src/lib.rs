@@ -27,6 +27,3 @@ pub mod speaker;
 pub mod tasks;
 pub mod telemetry;
 pub mod view;
-
-/// What [`preferences`] was called.
-pub use preferences as votes;

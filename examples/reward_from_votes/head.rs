@@ -6,8 +6,8 @@ use std::ops::Range;
 
 use anyhow::Result;
 use tch::{Device, Kind, Tensor};
-use understudy::votes::accuracy::{Accuracy, Tally};
-use understudy::votes::{PairRule, VotedPair};
+use understudy::preferences::accuracy::{Accuracy, Tally};
+use understudy::preferences::{PairRule, VotedPair};
 use understudy_learning::optimiser::{AdamConfig, AdamW};
 use understudy_learning::reward::losses::bradley_terry::{BradleyTerry, bradley_terry_loss};
 use understudy_learning::reward::losses::prompt_aware::{Reduction, listwise_utility_loss};

@@ -3,8 +3,8 @@
 //! Invariant: nothing but events reaches the learner: a weak order for each training question, or its filtered pairs.
 
 use anyhow::Result;
-use understudy::votes::PairRule;
-use understudy::votes::accuracy::Tally;
+use understudy::preferences::PairRule;
+use understudy::preferences::accuracy::Tally;
 use understudy_learning::reward::{RewardExample, RewardLearner};
 use understudy_learning::rng::{Purpose, Stream};
 use understudy_learning::stages::{Feedback, FeedbackKind};

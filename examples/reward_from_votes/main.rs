@@ -17,13 +17,13 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use tokio::time::Instant;
+use understudy::preferences::accuracy::{Accuracy, Tally};
+use understudy::preferences::{self, PairRule, VotedAnswer, VotedPair, VotedQuestion};
 use understudy::sources::{Split, sample, split};
-use understudy::votes::accuracy::{Accuracy, Tally};
-use understudy::votes::{self, PairRule, VotedAnswer, VotedPair, VotedQuestion};
 use understudy_learning::reward::losses::utility::Utility;
 use understudy_learning::reward::openness::spike_slab::{log_likelihood, posterior_mean};
 use understudy_learning::reward::{ReliabilityConfig, RewardConfig, RewardLearner, UtilityChoice};
-use understudy_learning::stages::{Finish, Prompt, Question, Rollout, Sampling, TrunkStates};
+use understudy_learning::stages::{Prompt, Question, Rollout, TrunkStates};
 use understudy_model::text::{Message, TextCodec};
 
 use head::Case;
@@ -49,12 +49,12 @@ fn main() -> Result<()> {
         Some(folder) => {
             for site in &options.sites {
                 let file = folder.join(site).join("Posts.xml");
-                questions.extend(votes::of_file(&file, options.answers)?);
+                questions.extend(preferences::of_file(&file, options.answers)?);
             }
         }
         None => {
             println!("no --dumps: the built-in sample and a tiny random model, to see that it works");
-            questions = votes::of_events(sample::events()?, options.answers)?;
+            questions = preferences::of_events(sample::events()?, options.answers)?;
         }
     }
     // Not by the hash that splits: a part of the questions then has both parts of the split.
@@ -248,25 +248,11 @@ fn rollouts(text: &TextCodec, votes: &VotedQuestion, options: &Options, first: u
         if whole {
             own.extend(text.special().eos.as_deref().and_then(|token| text.token_id(token)));
         }
-        rollouts.push(Rollout {
-            id,
-            group: first,
-            prompt: Prompt { question: question.clone(), tokens: tokens.clone() },
-            old_logprobs: vec![0.0; own.len()],
-            kept_mass: vec![1.0; own.len()],
-            tokens: own,
-            text: answer.text.clone(),
-            version_spans: Vec::new(),
-            sampling: SAMPLING,
-            finish: if whole { Finish::EndOfSequence } else { Finish::Length },
-            trunk: TrunkStates::Absent,
-        });
+        let prompt = Prompt { question: question.clone(), tokens: tokens.clone() };
+        rollouts.push(Rollout::written(id, first, prompt, own, answer.text.clone(), whole));
     }
     Ok(rollouts)
 }
-
-const SAMPLING: Sampling =
-    Sampling { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0, repetition_penalty: 1.0, max_tokens: 0, seed: 0 };
 
 /// Title and the beginning of the body, through the chat template where there is one.
 fn prompt(text: &TextCodec, question: &Question, options: &Options) -> Result<Vec<i64>> {

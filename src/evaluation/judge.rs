@@ -11,11 +11,11 @@ use understudy_checkpoints::checkpoint;
 use understudy_learning::LearnerState;
 use understudy_learning::gold::{Taste, Types, worth_by_type};
 use understudy_learning::reward::RewardLearner;
-use understudy_learning::stages::{Finish, Prompt, Question, Rollout, Sampling, TrunkStates, VersionSpan};
+use understudy_learning::stages::{Prompt, Question, Rollout};
 
 use crate::config::Config;
 use crate::phases::folder::RewardFolder;
-use crate::speaker::{Speaker, sampling};
+use crate::speaker::Speaker;
 
 /// An answer to judge.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,8 +43,6 @@ pub enum Judge {
         name: String,
         /// With its weights.
         learner: Box<RewardLearner>,
-        /// Of the rollouts that are shown to it; it does not look at them.
-        sampling: Sampling,
     },
 }
 
@@ -77,8 +75,7 @@ impl Judge {
         let (trunk, branch) = (speaker.trunk.shallow_clone(), &speaker.branch);
         let mut learner = RewardLearner::new(trunk, branch, reward, config.seed)?;
         learner.restore(&state).with_context(|| format!("the reward model '{shown}' does not fit this model"))?;
-        let sampling = Sampling::from(&sampling(&config.generation, 0));
-        Ok(Self::Learned { name: shown.to_string(), learner: Box::new(learner), sampling })
+        Ok(Self::Learned { name: shown.to_string(), learner: Box::new(learner) })
     }
 
     /// How it is told of.
@@ -96,28 +93,19 @@ impl Judge {
                 let worth = |said: &Said| worth_by_type(taste, types, question, &said.text, said.finished);
                 Ok(answers.iter().map(worth).collect())
             }
-            Self::Learned { learner, sampling, .. } => {
-                let rollouts = rollouts(question, prompt, answers, sampling);
+            Self::Learned { learner, .. } => {
+                let rollouts = rollouts(question, prompt, answers);
                 Ok(learner.score(&rollouts)?.into_iter().map(|score| score.score).collect())
             }
         }
     }
 }
 
-fn rollouts(question: &Question, prompt: &[i64], answers: &[Said], sampling: &Sampling) -> Vec<Rollout> {
+fn rollouts(question: &Question, prompt: &[i64], answers: &[Said]) -> Vec<Rollout> {
     let question = Arc::new(question.clone());
-    let rollout = |(id, said): (usize, &Said)| Rollout {
-        id: id as u64,
-        group: 0,
-        prompt: Prompt { question: question.clone(), tokens: prompt.to_vec() },
-        tokens: said.tokens.clone(),
-        text: said.text.clone(),
-        old_logprobs: vec![0.0; said.tokens.len()],
-        kept_mass: vec![1.0; said.tokens.len()],
-        version_spans: vec![VersionSpan { start: 0, version: 0 }],
-        sampling: sampling.clone(),
-        finish: if said.finished { Finish::EndOfSequence } else { Finish::Length },
-        trunk: TrunkStates::Absent,
+    let rollout = |(id, said): (usize, &Said)| {
+        let prompt = Prompt { question: question.clone(), tokens: prompt.to_vec() };
+        Rollout::written(id as u64, 0, prompt, said.tokens.clone(), said.text.clone(), said.finished)
     };
     answers.iter().enumerate().map(rollout).collect()
 }
@@ -152,8 +140,7 @@ mod tests {
         let question = crate::sources::sample::questions().unwrap().next().unwrap().unwrap();
         let said = |tokens: &[i64]| Said { tokens: tokens.to_vec(), text: String::new(), finished: true };
         let answers = [said(&[1, 2, 3]), said(&[9])];
-        let sampling = Sampling::from(&sampling(&config.generation, 0));
-        let wanted = learner.score(&rollouts(&question, &[4, 5], &answers, &sampling)).unwrap();
+        let wanted = learner.score(&rollouts(&question, &[4, 5], &answers)).unwrap();
         let found = judge.score(&question, &[4, 5], &answers).unwrap();
         assert_eq!(found, wanted.iter().map(|score| score.score).collect::<Vec<_>>());
         assert_ne!(found[0], found[1]);

@@ -3,6 +3,7 @@
 //! Invariant: a judge that goes by length alone gives 1/2.
 
 use serde::Serialize;
+use understudy_learning::reward::logistic::sigmoid;
 
 use super::win_rate::Duel;
 use crate::preferences::accuracy::{resamples, spread};
@@ -77,10 +78,6 @@ pub fn fit(duels: &[Duel]) -> (f64, f64) {
         }
     }
     (theta, phi)
-}
-
-fn sigmoid(x: f64) -> f64 {
-    1.0 / (1.0 + (-x).exp())
 }
 
 #[cfg(test)]

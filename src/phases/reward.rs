@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use understudy_learning::LearnerState;
+use understudy_learning::reward::logistic::softplus;
 use understudy_learning::reward::openness::spike_slab::{log_likelihood, posterior_mean};
 use understudy_learning::reward::{ReliabilityConfig, RewardConfig, RewardExample, RewardLearner};
 use understudy_learning::rng::{Purpose, Stream};
-use understudy_learning::stages::{Feedback, FeedbackKind, Finish, Prompt, Rollout, Sampling, TrunkStates};
+use understudy_learning::stages::{Feedback, FeedbackKind, Prompt, Rollout, TrunkStates};
 
 use super::credit::Credits;
 use super::material::{self, Gathered, answer, asked, prompt};
@@ -172,7 +173,7 @@ impl Voted {
         for one in &votes.answers {
             let (own, whole) = answer(speaker, &one.text, config)?;
             let prompt = Prompt { question: question.clone(), tokens: tokens.clone() };
-            answers.push(written(*next, group, prompt, own, one.text.clone(), whole));
+            answers.push(Rollout::written(*next, group, prompt, own, one.text.clone(), whole));
             *next += 1;
         }
         let pairs = votes.pairs(PairRule { later_won: config.phases.later_won });
@@ -214,36 +215,6 @@ impl Voted {
 
 /// Pairs of one question, at most: 64 answers.
 const MOST_PAIRS: u64 = 64 * 63 / 2;
-
-/// A written answer as if the model had given it.
-fn written(id: u64, group: u64, prompt: Prompt, tokens: Vec<i64>, text: String, whole: bool) -> Rollout {
-    Rollout {
-        id,
-        group,
-        prompt,
-        old_logprobs: vec![0.0; tokens.len()],
-        kept_mass: vec![1.0; tokens.len()],
-        tokens,
-        text,
-        version_spans: Vec::new(),
-        sampling: Sampling {
-            temperature: 1.0,
-            top_k: 0,
-            top_p: 1.0,
-            min_p: 0.0,
-            repetition_penalty: 1.0,
-            max_tokens: 0,
-            seed: 0,
-        },
-        finish: if whole { Finish::EndOfSequence } else { Finish::Length },
-        trunk: TrunkStates::Absent,
-    }
-}
-
-/// ln(1 + eˣ), also for a large x.
-fn softplus(x: f64) -> f64 {
-    x.max(0.0) + (-x.abs()).exp().ln_1p()
-}
 
 impl Phase for RewardPhase {
     fn step(&mut self, step: u64, stop: &Stop) -> anyhow::Result<Option<Map<String, Value>>> {

@@ -3,6 +3,7 @@
 //! Invariant: equal scores make no comparison; the draw goes by the question's id, so it is the same in every run.
 
 use serde::Serialize;
+use understudy_learning::reward::logistic::sigmoid;
 use understudy_learning::rng::{Purpose, Stream};
 
 use super::exposure::Exposure;
@@ -86,7 +87,7 @@ impl VotedQuestion {
                     found.earlier_won += 1;
                     continue;
                 }
-                let p = 1.0 / (1.0 + (-margin.abs() / rule.temperature).exp());
+                let p = sigmoid(margin.abs() / rule.temperature);
                 let confidence = confidence(self.answers[better].votes(), self.answers[worse].votes());
                 found.kept.push(Comparison { better, worse, margin: margin.abs(), p, confidence });
             }

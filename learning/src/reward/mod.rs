@@ -11,7 +11,7 @@ mod epistemic;
 mod foretell;
 mod known;
 mod likelihood;
-mod logistic;
+pub mod logistic;
 pub mod losses;
 mod model;
 pub mod normalise;

@@ -10,7 +10,7 @@ use super::*;
 use crate::annotators::{Annotator, KindWeights, Population, PopulationConfig, RatedAnswer, RatingTask};
 use crate::gold::Taste;
 use crate::rng::{Purpose, Stream};
-use crate::stages::{Feedback, FeedbackKind, Finish, Prompt, Question, Rollout, Sampling, TrunkStates};
+use crate::stages::{Feedback, FeedbackKind, Prompt, Question, Rollout, TrunkStates};
 
 mod statements;
 
@@ -37,28 +37,8 @@ pub(super) fn answer(id: u64, question: &Arc<Question>, stream: &mut Stream) -> 
     let count = 1 + stream.below(7);
     let text = (0..count).map(|_| WORDS[stream.below(WORDS.len())]).collect::<Vec<_>>().join(" ");
     let tokens: Vec<i64> = text.bytes().map(i64::from).collect();
-    let size = tokens.len();
-    Rollout {
-        id,
-        group: id / 4 * 4,
-        prompt: Prompt { question: question.clone(), tokens: "Q: ".bytes().map(i64::from).collect() },
-        tokens,
-        text,
-        old_logprobs: vec![0.0; size],
-        kept_mass: vec![1.0; size],
-        version_spans: Vec::new(),
-        sampling: Sampling {
-            temperature: 1.0,
-            top_k: 0,
-            top_p: 1.0,
-            min_p: 0.0,
-            repetition_penalty: 1.0,
-            max_tokens: 64,
-            seed: 0,
-        },
-        finish: Finish::EndOfSequence,
-        trunk: TrunkStates::Absent,
-    }
+    let prompt = Prompt { question: question.clone(), tokens: "Q: ".bytes().map(i64::from).collect() };
+    Rollout::written(id, id / 4 * 4, prompt, tokens, text, true)
 }
 
 /// Ratings of groups of four random answers by `population`.

@@ -150,6 +150,32 @@ pub struct Rollout {
 }
 
 impl Rollout {
+    /// A text that somebody wrote, as if the model had given it at temperature 1: for a reward model, which looks neither at
+    /// log-probabilities nor at the sampling. `whole` says that the answer ends where its tokens do.
+    pub fn written(id: AnswerId, group: AnswerId, prompt: Prompt, tokens: Vec<i64>, text: String, whole: bool) -> Self {
+        Self {
+            id,
+            group,
+            prompt,
+            old_logprobs: vec![0.0; tokens.len()],
+            kept_mass: vec![1.0; tokens.len()],
+            tokens,
+            text,
+            version_spans: Vec::new(),
+            sampling: Sampling {
+                temperature: 1.0,
+                top_k: 0,
+                top_p: 1.0,
+                min_p: 0.0,
+                repetition_penalty: 1.0,
+                max_tokens: 0,
+                seed: 0,
+            },
+            finish: if whole { Finish::EndOfSequence } else { Finish::Length },
+            trunk: TrunkStates::Absent,
+        }
+    }
+
     /// The oldest policy that took part in the answer.
     pub fn oldest_version(&self) -> PolicyVersion {
         self.version_spans.iter().map(|span| span.version).min().unwrap_or(0)

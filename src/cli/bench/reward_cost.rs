@@ -13,7 +13,7 @@ use understudy_learning::annotators::{Annotator, Population, PopulationConfig, R
 use understudy_learning::reward::replay::ReplayIndex;
 use understudy_learning::reward::{RewardExample, RewardLearner};
 use understudy_learning::rng::{Purpose, Stream};
-use understudy_learning::stages::{Finish, Prompt, Question, Rollout, Sampling, TrunkStates};
+use understudy_learning::stages::{Prompt, Question, Rollout};
 use understudy_model::testing::tiny_model;
 
 use super::meter::{Meter, Spent, rounded};
@@ -168,26 +168,6 @@ fn question(number: u64) -> Question {
 fn answer(number: u64, at: usize, question: &Arc<Question>, stream: &mut Stream) -> Rollout {
     let text = (0..=stream.below(3)).map(|_| WORDS[stream.below(WORDS.len())]).collect::<Vec<_>>().join(" ");
     let tokens: Vec<i64> = text.bytes().map(i64::from).collect();
-    let size = tokens.len();
-    Rollout {
-        id: number * ANSWERS as u64 + at as u64,
-        group: number,
-        prompt: Prompt { question: question.clone(), tokens: vec![i64::from(b'?')] },
-        tokens,
-        text,
-        old_logprobs: vec![0.0; size],
-        kept_mass: vec![1.0; size],
-        version_spans: Vec::new(),
-        sampling: Sampling {
-            temperature: 1.0,
-            top_k: 0,
-            top_p: 1.0,
-            min_p: 0.0,
-            repetition_penalty: 1.0,
-            max_tokens: 16,
-            seed: number,
-        },
-        finish: Finish::EndOfSequence,
-        trunk: TrunkStates::Absent,
-    }
+    let prompt = Prompt { question: question.clone(), tokens: vec![i64::from(b'?')] };
+    Rollout::written(number * ANSWERS as u64 + at as u64, number, prompt, tokens, text, true)
 }

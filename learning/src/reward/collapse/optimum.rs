@@ -2,6 +2,7 @@
 //!
 //! Invariant: live rewards are compared with these, never with a limit law, which finite K misses by about 1/(4K).
 
+use super::super::logistic::softplus;
 use super::super::losses::utility::Utility;
 use super::super::losses::weak_order::WeightedPair;
 use super::box_newton;
@@ -61,7 +62,6 @@ fn pile_constant(lambda: f64, m: f64, k: usize) -> f64 {
         return 2.0 * product / (1.0 + (1.0 + 4.0 * product).sqrt());
     }
     // Falling in u = ln c. ln(1 + e^{−u}) = softplus(−u), which does not overflow.
-    let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
     let excess = |u: f64| 2.0 * (m.ln() - u) + (k as f64 - 1.0) * softplus(-u) - lambda;
     let (mut low, mut high) = (m.ln() - lambda / 2.0, m.ln() + (k as f64).ln() + 1.0);
     while excess(high) > 0.0 {

@@ -4,7 +4,7 @@ use understudy_model::testing::tiny_model;
 
 use super::*;
 use crate::reward::{RewardConfig, RewardExample, RewardLearner};
-use crate::stages::{Feedback, FeedbackKind, Finish, Prompt, Question, Rollout, Sampling, TrunkStates};
+use crate::stages::{Feedback, FeedbackKind, Prompt, Question, Rollout};
 
 fn features(rows: usize, width: i64, stream: &mut Stream) -> Tensor {
     let values: Vec<f32> = (0..rows as i64 * width).map(|_| stream.normal() as f32).collect();
@@ -218,27 +218,8 @@ fn tiny(seed: u64) -> (RewardLearner, Vec<RewardExample>) {
             terms: None,
         };
         let tokens: Vec<i64> = text.bytes().map(i64::from).collect();
-        let answer = Rollout {
-            id: seq,
-            group: seq,
-            prompt: Prompt { question: question.into(), tokens: vec![63, 32] },
-            old_logprobs: vec![0.0; tokens.len()],
-            kept_mass: vec![1.0; tokens.len()],
-            tokens,
-            text,
-            version_spans: Vec::new(),
-            sampling: Sampling {
-                temperature: 1.0,
-                top_k: 0,
-                top_p: 1.0,
-                min_p: 0.0,
-                repetition_penalty: 1.0,
-                max_tokens: 64,
-                seed: 0,
-            },
-            finish: Finish::EndOfSequence,
-            trunk: TrunkStates::Absent,
-        };
+        let prompt = Prompt { question: question.into(), tokens: vec![63, 32] };
+        let answer = Rollout::written(seq, seq, prompt, tokens, text, true);
         let kind = FeedbackKind::Thumb { answer: seq, up: seq.is_multiple_of(2) };
         let feedback = Feedback { id: format!("f{seq}"), annotator: "a".into(), at: 0, kind, why: None };
         RewardExample { seq, answers: vec![answer], feedback, closedness: 0.5, lines: Vec::new() }

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use crate::reward::logistic::sigmoid;
+use crate::reward::logistic::{sigmoid, softplus};
 
 /// A utility U of the difference x = r_better − r_worse of two rewards in `[0, 1]`.
 ///
@@ -132,11 +132,6 @@ impl Utility {
             Self::Exp { lambda } => -lambda * (-lambda * x).exp(),
         }
     }
-}
-
-/// log(1 + e^x) without overflow.
-fn softplus(x: f64) -> f64 {
-    x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
 /// P(closed-ended) is kept within these bounds where it sets the dial: outside, lambda would be endless or 0. Whoever
