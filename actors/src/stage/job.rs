@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 use understudy_learning::stages::PolicyVersion;
@@ -34,6 +34,8 @@ pub type StageActor = Worker<StageJob>;
 
 /// How often limits of time are looked at.
 const TICK: Duration = Duration::from_millis(500);
+/// Happenings that are heard before others get a turn.
+const AT_ONCE: usize = 256;
 /// After a change that could not be written down it is tried again so much later.
 const TRY_AGAIN: Duration = Duration::from_secs(30);
 
@@ -67,6 +69,10 @@ pub struct StageJob {
     since: u64,
     /// The version that the learner's next update starts from, where it is known.
     base: Option<PolicyVersion>,
+    /// The newest version that the stage knows.
+    taken_in: PolicyVersion,
+    /// Happenings that came too fast to be heard, so far.
+    forgotten: u64,
     /// Not before this is a change tried that could not be written down.
     held_until: Option<Instant>,
     began: Instant,
@@ -109,6 +115,8 @@ impl StageJob {
             weights,
             evidence: Evidence::default(),
             base,
+            taken_in: shown,
+            forgotten: 0,
             held_until: None,
             began: Instant::now(),
             last: None,
@@ -132,12 +140,10 @@ impl StageJob {
                 if let Some(base) = self.base.replace(version) {
                     self.advance(|stage, now| stage.measured(base, measured, now));
                 }
-                let same = |_, shown: &PolicySnapshot| (shown.version == version).then(|| shown.branch.shallow_clone());
-                // One that was replaced already is never tried.
-                if let Some(branch) = self.snapshots.read(same).flatten() {
-                    self.weights.insert(version, branch);
-                    self.stage.published(version);
-                    self.show();
+                // One that is taken in waits until it is measured: where news come late, or versions quickly, those
+                // between are left out instead of each pushing the one before it away.
+                if version > self.taken_in {
+                    self.take_in();
                 }
             }
             // The learner goes back to its last checkpoint: who is measured next is not known.
@@ -158,6 +164,29 @@ impl StageJob {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Takes in the version on show, whose measure an update to come will tell.
+    fn take_in(&mut self) {
+        let look = |_, shown: &PolicySnapshot| (shown.version, shown.branch.shallow_clone());
+        if let Some((version, branch)) = self.snapshots.read(look).filter(|(version, _)| *version > self.taken_in) {
+            self.taken_in = version;
+            self.weights.insert(version, branch);
+            self.stage.published(version);
+            self.show();
+        }
+    }
+
+    /// Hears all that has happened by now, so that what is published faster than it is told does not pile up.
+    fn hear(&mut self, first: LoopEvent) {
+        let waiting = std::iter::from_fn(|| self.happenings.next().now_or_never().flatten());
+        for event in std::iter::once(first).chain(waiting.take(AT_ONCE).collect::<Vec<_>>()) {
+            // Among what was lost may be an update: what the next one measures is not known then.
+            if self.happenings.forgotten() > self.forgotten {
+                (self.forgotten, self.base) = (self.happenings.forgotten(), None);
+            }
+            self.see(event);
         }
     }
 
@@ -268,7 +297,7 @@ impl Job for StageJob {
                 event = self.happenings.next(), if watching => match event {
                     Some(event) => {
                         let _unit = desk.lifeline.begin("event");
-                        self.see(event);
+                        self.hear(event);
                     }
                     None => watching = false,
                 },

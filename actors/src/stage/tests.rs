@@ -71,7 +71,6 @@ async fn ask(handle: &DaemonHandle, text: &str) -> (u64, Vec<u64>) {
 }
 
 #[test]
-#[ignore = "on a quiet machine the learner of a guarded loop never updates: to be found and mended"]
 fn people_are_answered_by_the_lead_and_a_share_by_the_candidate_while_the_newest_learns() {
     let dir = TempDir::new().unwrap();
     running(async {
@@ -105,7 +104,6 @@ fn people_are_answered_by_the_lead_and_a_share_by_the_candidate_while_the_newest
 }
 
 #[test]
-#[ignore = "on a quiet machine the learner of a guarded loop never updates: to be found and mended"]
 fn what_people_say_promotes_or_rolls_back_and_nobody_is_refused_at_a_swap() {
     for (candidate_wins, wanted) in [(true, "promoted"), (false, "rolled_back")] {
         let dir = TempDir::new().unwrap();
@@ -152,7 +150,6 @@ fn what_people_say_promotes_or_rolls_back_and_nobody_is_refused_at_a_swap() {
 }
 
 #[test]
-#[ignore = "on a quiet machine the learner of a guarded loop never updates: to be found and mended"]
 fn orders_are_followed_and_the_lead_and_its_pin_survive_a_restart() {
     let dir = TempDir::new().unwrap();
     let settings = || StageConfig { most_answers: 100_000, ..StageConfig::default() };
