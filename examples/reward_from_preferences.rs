@@ -70,7 +70,10 @@ fn rating(person: &Annotator, number: u64, stream: &mut Stream) -> Option<Reward
             answer(4 * number + i, question.clone(), words.join(" "))
         })
         .collect();
-    let seen = answers.iter().map(|answer| RatedAnswer { id: answer.id, text: &answer.text, finished: true }).collect();
+    let seen = answers
+        .iter()
+        .map(|answer| RatedAnswer { id: answer.id, text: &answer.text, finished: true, judged: None })
+        .collect();
     let task = RatingTask { question: &question, answers: seen, number };
     let feedback = person.rate(&task, 0, &mut person.task_stream(number))?;
     Some(RewardExample { seq: number, answers, feedback, closedness: 0.5, lines: Vec::new() })

@@ -53,7 +53,7 @@ fn main() -> Result<()> {
 
 fn rate(member: &Annotator, question: &Question, number: u64) -> Option<Feedback> {
     let answers = ANSWERS.iter().enumerate();
-    let answers = answers.map(|(id, text)| RatedAnswer { id: id as u64, text, finished: true }).collect();
+    let answers = answers.map(|(id, text)| RatedAnswer { id: id as u64, text, finished: true, judged: None }).collect();
     member.rate(&RatingTask { question, answers, number }, 0, &mut member.task_stream(number))
 }
 

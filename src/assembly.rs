@@ -4,10 +4,11 @@
 //! surroundings (model, port, disk, lock) is found here, before anything is started.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use understudy_actors::annotator::{Crowd, Rater, RatersClock};
+use understudy_actors::annotator::{Critic, Crowd, Rater, RatersClock};
 use understudy_actors::answers;
 use understudy_actors::bus::Capacities;
 use understudy_actors::daemon::{BaseModel, DaemonConfig, DaemonParts, Threads};
@@ -18,6 +19,8 @@ use understudy_checkpoints::checkpoint::{Retention, parse_age};
 use understudy_checkpoints::{Bounds, Migrate, RecordKind, Store, StoreConfig, StoreError};
 use understudy_learning::LearnerState;
 use understudy_learning::annotators::Population;
+use understudy_learning::reward::RewardLearner;
+use understudy_learning::stages::Rollout;
 use understudy_model::LoadedModel;
 
 use crate::cli::Failure;
@@ -116,7 +119,7 @@ pub fn parts(config: &Config, loaded: &LoadedModel, store: Store, now_ms: i64) -
     let sources = drawn.into_iter().map(|drawn| Box::new(drawn) as Box<dyn QuestionSource>).collect();
     let rater = match config.annotators.attention > 0.0 {
         true => Some((
-            crowd(config)?,
+            crowd(config, &model)?,
             RatersClock { start_ms: now_ms, began: Instant::now(), scale: config.annotators.speed },
         )),
         false => None,
@@ -136,25 +139,47 @@ pub fn parts(config: &Config, loaded: &LoadedModel, store: Store, now_ms: i64) -
 
 /// What the reward model begins with, where the configuration names it.
 fn reward_start(config: &Config, model: &BaseModel) -> Result<Option<LearnerState>, Failure> {
-    let folder = &config.reward.start;
+    Ok(reward_folder(&config.reward.start, "reward.start", model)?.map(|folder| folder.state))
+}
+
+/// The reward model that `key` names, if it names one.
+fn reward_folder(folder: &Path, key: &str, model: &BaseModel) -> Result<Option<RewardFolder>, Failure> {
     if folder.as_os_str().is_empty() {
         return Ok(None);
     }
     if !folder.exists() {
         return Err(Failure::NotReady(format!(
-            "the reward model '{}' (reward.start) is not there; make it with 'understudy reward', or leave the key empty",
+            "the reward model '{}' ({key}) is not there; make it with 'understudy reward', or leave the key empty",
             folder.display()
         )));
     }
-    Ok(Some(RewardFolder::read(folder, &model.share().0.tensors())?.state))
+    Ok(Some(RewardFolder::read(folder, &model.share().0.tensors())?))
 }
 
-fn crowd(config: &Config) -> Result<Box<dyn Rater>, Failure> {
+fn crowd(config: &Config, model: &BaseModel) -> Result<Box<dyn Rater>, Failure> {
     let annotators = &config.annotators;
     let members =
         Population::draw(&annotators.population, config.seed).map_err(|error| Failure::Failed(error.into()))?;
     let (taste, types) = (annotators.population.taste.clone(), annotators.population.types());
-    Ok(Box::new(Crowd::new(members, annotators.attention, taste, types, config.seed)))
+    let crowd = Crowd::new(members, annotators.attention, taste, types, config.seed);
+    let Some(judge) = reward_folder(&annotators.judge, "annotators.judge", model)? else { return Ok(Box::new(crowd)) };
+    let (trunk, branch) = model.share();
+    Ok(Box::new(crowd.judged_by(Box::new(LearnedTaste(judge.learner(trunk, &branch, config.seed)?)))))
+}
+
+/// A reward model that stays as it is, as what simulated people go by.
+struct LearnedTaste(RewardLearner);
+
+impl Critic for LearnedTaste {
+    fn worth(&mut self, answer: &Rollout) -> Option<f64> {
+        match self.0.score(std::slice::from_ref(answer)) {
+            Ok(scores) => scores.first().map(|score| score.score),
+            Err(error) => {
+                tracing::error!(answer = answer.id, %error, "the people's judge cannot read an answer: nobody rates it");
+                None
+            }
+        }
+    }
 }
 
 /// How annotators are asked.

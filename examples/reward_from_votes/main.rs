@@ -19,7 +19,7 @@ use clap::Parser;
 use tokio::time::Instant;
 use understudy::preferences::accuracy::{Accuracy, Tally};
 use understudy::preferences::{self, PairRule, VotedAnswer, VotedPair, VotedQuestion};
-use understudy::sources::{Split, sample, split};
+use understudy::sources::{Shares, Split, sample, split};
 use understudy_learning::reward::losses::utility::Utility;
 use understudy_learning::reward::openness::spike_slab::{log_likelihood, posterior_mean};
 use understudy_learning::reward::{ReliabilityConfig, RewardConfig, RewardLearner, UtilityChoice};
@@ -95,8 +95,9 @@ fn main() -> Result<()> {
 /// Baselines and what was learned, on held-out questions and (the head alone) on every question by five-fold
 /// cross-validation.
 fn report(mut learner: RewardLearner, threads: &[Thread], rule: PairRule, options: &Options) -> Result<()> {
+    let shares = Shares { held_out: options.held_out, held_back: 0.0 };
     let part = |split: Split| -> Vec<&Thread> {
-        threads.iter().filter(|t| split::of(&t.votes.question.id, options.held_out) == split).collect()
+        threads.iter().filter(|t| split::of(&t.votes.question.id, shares) == split).collect()
     };
     let (known, asked) = (part(Split::Train), part(Split::HeldOut));
     let all: Vec<&Thread> = threads.iter().collect();

@@ -16,7 +16,7 @@ use crate::preferences::held_out::{self, HeldOut};
 use crate::preferences::jsonl::{self, ExportPlan, Format, Origin};
 use crate::preferences::summary::{Summary, summary};
 use crate::preferences::{Exposure, Rule, Scoring};
-use crate::sources::{Split, split};
+use crate::sources::{Shares, Split, split};
 
 /// What to do with data.
 #[derive(Debug, Subcommand)]
@@ -112,7 +112,9 @@ enum Part {
     Train,
     /// Questions that are never learned from
     HeldOut,
-    /// Both
+    /// Questions that only a judge learns from (source.held_back)
+    HeldBack,
+    /// Every question
     #[default]
     All,
 }
@@ -159,10 +161,10 @@ impl Pairs {
     }
 
     /// Of training questions only: what is held out teaches nothing, not even how votes come.
-    fn exposure(&self, corpora: &[Corpus], held_out: f64) -> Result<Exposure, Failure> {
+    fn exposure(&self, corpora: &[Corpus], shares: Shares) -> Result<Exposure, Failure> {
         match self.scores {
             Scoring::Corrected => {
-                let train = |thread: &Thread| split::of(&thread.id, held_out) == Split::Train;
+                let train = |thread: &Thread| split::of(&thread.id, shares) == Split::Train;
                 Exposure::of_corpora(corpora, train).map_err(failed)
             }
             Scoring::Votes | Scoring::StackLlama => Ok(Exposure::neutral()),
@@ -172,20 +174,21 @@ impl Pairs {
 
 fn export(global: &Global, config: &Config, flags: &ExportFlags) -> Outcome {
     let corpora = corpora(config, &flags.pairs.corpus)?;
-    let held_out = config.source.held_out;
-    let exposure = flags.pairs.exposure(&corpora, held_out)?;
+    let shares = config.source.shares();
+    let exposure = flags.pairs.exposure(&corpora, shares)?;
     let without: BTreeSet<String> = match flags.split {
-        Part::Train => BTreeSet::new(),
-        Part::HeldOut | Part::All => clean(&corpora, held_out)?.twins.into_iter().map(|twin| twin.id).collect(),
+        Part::Train | Part::HeldBack => BTreeSet::new(),
+        Part::HeldOut | Part::All => clean(&corpora, shares)?.twins.into_iter().map(|twin| twin.id).collect(),
     };
     let plan = ExportPlan {
         format: flags.format,
         rule: flags.pairs.rule()?,
         exposure: &exposure,
-        held_out,
+        shares,
         part: match flags.split {
             Part::Train => Some(Split::Train),
             Part::HeldOut => Some(Split::HeldOut),
+            Part::HeldBack => Some(Split::HeldBack),
             Part::All => None,
         },
         without: &without,
@@ -238,8 +241,8 @@ fn whole<T>(path: &Path, write: impl FnOnce(&mut dyn Write) -> anyhow::Result<T>
     Ok(done?)
 }
 
-fn clean(corpora: &[Corpus], share: f64) -> Result<HeldOut, Failure> {
-    held_out::held_out(corpora, share, usize::MAX, |_| true).map_err(failed)
+fn clean(corpora: &[Corpus], shares: Shares) -> Result<HeldOut, Failure> {
+    held_out::held_out(corpora, shares, usize::MAX, |_| true).map_err(failed)
 }
 
 fn import(global: &Global, config: &Config, flags: &ImportFlags) -> Outcome {
@@ -269,12 +272,15 @@ fn import(global: &Global, config: &Config, flags: &ImportFlags) -> Outcome {
 
 fn report(global: &Global, config: &Config, flags: &ReportFlags) -> Outcome {
     let corpora = corpora(config, &flags.pairs.corpus)?;
-    let share = config.source.held_out;
-    let (rule, exposure) = (flags.pairs.rule()?, flags.pairs.exposure(&corpora, share)?);
-    let of = |part| summary(&corpora, share, part, &rule, &exposure).map_err(failed);
-    let parts: BTreeMap<&str, Summary> =
+    let shares = config.source.shares();
+    let (rule, exposure) = (flags.pairs.rule()?, flags.pairs.exposure(&corpora, shares)?);
+    let of = |part| summary(&corpora, shares, part, &rule, &exposure).map_err(failed);
+    let mut parts: BTreeMap<&str, Summary> =
         [("train", of(Split::Train)?), ("held_out", of(Split::HeldOut)?)].into_iter().collect();
-    let twins = clean(&corpora, share)?.twins;
+    if shares.held_back > 0.0 {
+        parts.insert("held_back", of(Split::HeldBack)?);
+    }
+    let twins = clean(&corpora, shares)?.twins;
     if global.json {
         println!("{}", json!({"rule": rule, "parts": parts, "duplicates": twins, "exposure": exposure}));
         return Ok(());

@@ -176,14 +176,15 @@ impl Material {
             return Ok(Self { questions, written: Vec::new(), voted: Vec::new(), duplicates: 0 });
         }
         let corpora = data::corpora(config, &flags.corpus)?;
-        let share = config.source.held_out;
+        let shares = config.source.shares();
         let draw = |most: usize, wanted: &dyn Fn(&Thread) -> bool| -> Result<HeldOut, Failure> {
-            held_out::held_out(&corpora, share, most, wanted).map_err(|error| Failure::Failed(error.into()))
+            held_out::held_out(&corpora, shares, most, wanted).map_err(|error| Failure::Failed(error.into()))
         };
         let asked = draw(flags.questions, &|_| true)?;
         if asked.threads.is_empty() {
             return Err(Failure::Usage(format!(
-                "no question of the corpora is held out; raise source.held_out (now {share}) or bring in more"
+                "no question of the corpora is held out; raise source.held_out (now {}) or bring in more",
+                shares.held_out
             )));
         }
         let rule = rule(flags);

@@ -78,6 +78,8 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
     }
     rule(source.rate >= 0.0 && source.rate.is_finite(), "source.rate", "give 0 (unlimited) or questions a second")?;
     rule((0.0..1.0).contains(&source.held_out), "source.held_out", "give a share from 0 to below 1")?;
+    let left = (0.0..1.0).contains(&source.held_back) && source.held_out + source.held_back < 1.0;
+    rule(left, "source.held_back", "give a share from 0 that leaves some beside source.held_out to train on")?;
 
     let http = &config.http;
     let names = http.hosts.iter().all(|host| !host.is_empty() && !host.contains(['/', ':', ' ']));

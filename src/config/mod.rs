@@ -21,6 +21,8 @@ use understudy_learning::annotators::PopulationConfig;
 use understudy_learning::ppo::PpoConfig;
 use understudy_learning::reward::openness::OpennessConfig;
 
+use crate::sources::Shares;
+
 pub use error::ConfigError;
 pub use layers::{Layers, Loaded, Origin};
 pub use live::Live;
@@ -197,6 +199,15 @@ pub struct Source {
     pub repeat: bool,
     /// Share never trained on.
     pub held_out: f64,
+    /// Share that only a judge learns from.
+    pub held_back: f64,
+}
+
+impl Source {
+    /// Which shares are not trained on.
+    pub fn shares(&self) -> Shares {
+        Shares { held_out: self.held_out, held_back: self.held_back }
+    }
 }
 
 /// Kinds of question source.
@@ -226,6 +237,8 @@ pub struct Annotators {
     pub attention: f64,
     /// Their seconds to one of ours.
     pub speed: f64,
+    /// Folder of the reward model that they go by; empty is the taste.
+    pub judge: PathBuf,
     /// Who they are.
     #[serde(flatten)]
     pub population: PopulationConfig,

@@ -14,8 +14,8 @@ use serde_json::{Map, Value};
 use tch::Tensor;
 use understudy_actors::checkpoint::{decode, encode};
 use understudy_learning::LearnerState;
-use understudy_learning::reward::RewardConfig;
-use understudy_model::{ExportParts, ModelCard, export};
+use understudy_learning::reward::{RewardConfig, RewardLearner};
+use understudy_model::{Branch, ExportParts, ModelCard, Trunk, export};
 
 use super::credit::{Credits, LINES};
 use super::digest;
@@ -205,6 +205,13 @@ impl RewardFolder {
             serde_json::from_value(scalars["config"].take()).with_context(|| format!("'{shown}': its settings"))?;
         let tensors = decode(&read(REWARD)?).with_context(|| format!("'{shown}/{REWARD}'"))?;
         Ok(Self { about, config, state: LearnerState { tensors, scalars: scalars["scalars"].take() } })
+    }
+
+    /// The reward model, above `trunk`.
+    pub fn learner(self, trunk: Trunk, branch: &Branch, seed: u64) -> Result<RewardLearner> {
+        let mut learner = RewardLearner::new(trunk, branch, self.config, seed)?;
+        learner.restore(&self.state).context("the reward model does not fit this model")?;
+        Ok(learner)
     }
 }
 

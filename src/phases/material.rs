@@ -47,17 +47,22 @@ pub fn corpora(data: &Path, names: &[String]) -> Result<Vec<Corpus>, Failure> {
     Ok(all.into_iter().filter(|corpus| names.contains(&corpus.manifest().source)).collect())
 }
 
-/// The threads that `usable` accepts, at most `phases.questions` to learn from and `phases.held_out` to look at, drawn by
-/// their ids.
-pub fn gather(config: &Config, corpora: &[Corpus], usable: impl Fn(&Thread) -> bool) -> Result<Gathered, Failure> {
+/// The threads that `usable` accepts, at most `phases.questions` of part `learned` to learn from and `phases.held_out` to look
+/// at, drawn by their ids.
+pub fn gather(
+    config: &Config,
+    corpora: &[Corpus],
+    learned: Split,
+    usable: impl Fn(&Thread) -> bool,
+) -> Result<Gathered, Failure> {
     let failed = |error: corpus::CorpusError| Failure::Failed(error.into());
-    let part = |thread: &Thread| split::of(&thread.id, config.source.held_out);
-    let drawn = |id: &str| (split::hash(&format!("{id} drawn")), id.to_owned());
+    let part = |thread: &Thread| split::of(&thread.id, config.source.shares());
     let mut texts = Index::default();
     for corpus in corpora {
         for thread in corpus.threads().map_err(failed)? {
             let thread = thread.map_err(failed)?;
-            if part(&thread) == Split::HeldOut {
+            // What others may not know, neither under another name: training is no secret.
+            if ![learned, Split::Train].contains(&part(&thread)) {
                 texts.add(fingerprint(&thread));
             }
         }
@@ -72,13 +77,14 @@ pub fn gather(config: &Config, corpora: &[Corpus], usable: impl Fn(&Thread) -> b
             }
             let (chosen, most) = match part(&thread) {
                 Split::HeldOut => (&mut held_out, config.phases.held_out),
-                Split::Train if !texts.near(&fingerprint(&thread)).is_empty() => {
+                part if part != learned => continue,
+                _ if !texts.near(&fingerprint(&thread)).is_empty() => {
                     gathered.doubles += 1;
                     continue;
                 }
-                Split::Train => (&mut train, config.phases.questions),
+                _ => (&mut train, config.phases.questions),
             };
-            chosen.insert(drawn(&thread.id), thread);
+            chosen.insert((split::drawn(&thread.id), thread.id.clone()), thread);
             if chosen.len() > most {
                 chosen.pop_last();
             }
@@ -86,8 +92,12 @@ pub fn gather(config: &Config, corpora: &[Corpus], usable: impl Fn(&Thread) -> b
     }
     gathered.train = train.into_values().collect();
     gathered.held_out = held_out.into_values().collect();
+    let remedy = match learned {
+        Split::HeldBack => "raise source.held_back, or bring in more",
+        _ => "bring in more with 'understudy ingest'",
+    };
     for (part, found, remedy) in [
-        ("learn from", gathered.train.len(), "bring in more with 'understudy ingest'"),
+        ("learn from", gathered.train.len(), remedy),
         ("hold out", gathered.held_out.len(), "raise source.held_out, or bring in more"),
     ] {
         if found == 0 {

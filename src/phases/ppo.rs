@@ -30,7 +30,7 @@ use crate::cli::Failure;
 use crate::config::Config;
 use crate::corpus::{Corpus, Thread};
 use crate::evaluation::Estimate;
-use crate::sources::split;
+use crate::sources::{Split, split};
 use crate::speaker::{Speaker, engine_config, sampling};
 
 /// Least spread that scores are divided by.
@@ -71,12 +71,10 @@ impl PpoPhase {
         folder: &std::path::Path,
     ) -> Result<Self, Failure> {
         let read = RewardFolder::read(folder, &speaker.trunk.tensors())?;
-        let failed = |error: understudy_learning::LearningError| Failure::Failed(error.into());
-        let (trunk, branch) = (speaker.trunk.shallow_clone(), &speaker.branch);
-        let mut reward = RewardLearner::new(trunk, branch, read.config.clone(), config.seed).map_err(failed)?;
         let of = || format!("the reward model '{}'", folder.display());
-        reward.restore(&read.state).with_context(of)?;
-        let Gathered { train, held_out, doubles } = material::gather(config, corpora, |_| true)?;
+        let from = digest(&read.state.tensors);
+        let reward = read.learner(speaker.trunk.shallow_clone(), &speaker.branch, config.seed).with_context(of)?;
+        let Gathered { train, held_out, doubles } = material::gather(config, corpora, Split::Train, |_| true)?;
         let mut credits = Credits::of_model(&config.model.path)?;
         credits.extend(Credits::of_model(folder)?);
         train.iter().for_each(|thread| credits.add(thread, []));
@@ -88,7 +86,7 @@ impl PpoPhase {
             threads.iter().map(one).collect()
         };
         let mut settings = shared_settings(config, corpora, speaker);
-        settings.insert("the reward model".to_owned(), json!(digest(&read.state.tensors)));
+        settings.insert("the reward model".to_owned(), json!(from));
         let sections =
             [("ppo", serde_json::to_value(&config.ppo)), ("generation", serde_json::to_value(&config.generation))];
         for (section, value) in sections {

@@ -1,17 +1,18 @@
 //! The reward model: which of a question's answers people voted up.
 //!
-//! Invariant: votes on training questions alone are learned from; held-out questions give accuracy, beside what length and
+//! Invariant: votes on questions of one part alone are learned from: training questions, or those held back for a judge; held-out questions give accuracy, beside what length and
 //! age alone would give. Frozen layers read each answer once and keep only what the head reads of it.
 
 use std::sync::Arc;
 
+use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
 use understudy_learning::LearnerState;
 use understudy_learning::reward::logistic::softplus;
 use understudy_learning::reward::openness::spike_slab::{log_likelihood, posterior_mean};
 use understudy_learning::reward::{ReliabilityConfig, RewardConfig, RewardExample, RewardLearner};
 use understudy_learning::rng::{Purpose, Stream};
-use understudy_learning::stages::{Feedback, FeedbackKind, Prompt, Rollout, TrunkStates};
+use understudy_learning::stages::{Feedback, FeedbackKind, Prompt, Question, Rollout, TrunkStates};
 
 use super::credit::Credits;
 use super::material::{self, Gathered, answer, asked, prompt};
@@ -21,8 +22,10 @@ use super::{Look, Phase, Settings};
 use crate::cli::Failure;
 use crate::config::Config;
 use crate::corpus::{Corpus, Post, Thread};
+use crate::evaluation::answers::{Answers, ask, finished};
 use crate::preferences::accuracy::Accuracy;
 use crate::preferences::{PairRule, VotedPair, VotedQuestion};
+use crate::sources::Split;
 use crate::speaker::Speaker;
 
 /// Strength of the prior opinion that a question is as likely open-ended as closed-ended.
@@ -86,12 +89,12 @@ fn settings_of(config: &Config) -> RewardConfig {
 }
 
 impl RewardPhase {
-    /// Of the corpora, above the speaker's layers.
-    pub fn new(config: &Config, corpora: &[Corpus], speaker: &Speaker) -> Result<Self, Failure> {
+    /// Of the corpora's questions of part `learned`, above the speaker's layers.
+    pub fn new(config: &Config, corpora: &[Corpus], speaker: &Speaker, learned: Split) -> Result<Self, Failure> {
         let phases = &config.phases;
         let rule = PairRule { later_won: phases.later_won };
         let comparable = |thread: &Thread| !voted(thread, config).pairs(rule).is_empty();
-        let Gathered { train, held_out, doubles } = material::gather(config, corpora, comparable)?;
+        let Gathered { train, held_out, doubles } = material::gather(config, corpora, learned, comparable)?;
         let mut credits = Credits::of_model(&config.model.path)?;
         let mut next = 0;
         let mut tokens = |threads: &[Thread]| -> anyhow::Result<Vec<Voted>> {
@@ -114,6 +117,7 @@ impl RewardPhase {
             return Err(anyhow::anyhow!("the reward model's settings do not write").into());
         };
         settings.extend(keys.into_iter().map(|(key, value)| (format!("reward.{key}"), value)));
+        settings.insert("questions of the part".to_owned(), json!(learned.name()));
         settings.insert("phases.compared".to_owned(), json!(phases.compared));
         settings.insert("phases.later_won".to_owned(), json!(phases.later_won));
         let pace = &phases.reward;
@@ -145,13 +149,27 @@ impl RewardPhase {
         self.held_out.len()
     }
 
-    /// A learner at `product` whose scores have mean 0 and variance 1 over some answers that were learned from.
-    pub fn normalised(&mut self, product: &LearnerState) -> anyhow::Result<LearnerState> {
+    /// A learner at `product` whose scores have mean 0 and variance 1 over usual answers: those of `speaker` to some of the
+    /// questions (Ziegler et al. 2019, arXiv 1909.08593, section 2).
+    pub fn normalised(
+        &mut self,
+        product: &LearnerState,
+        speaker: &Speaker,
+        config: &Config,
+    ) -> anyhow::Result<LearnerState> {
         self.learner.restore(product)?;
-        let answers = self.train.iter().filter_map(|voted| voted.answers.first());
-        let mut reference: Vec<Rollout> = answers.take(REFERENCE).cloned().collect();
-        // What the head read of them was forgotten with the state before.
-        reference.iter_mut().for_each(|answer| answer.trunk = TrunkStates::Absent);
+        let questions: Vec<Question> =
+            self.train.iter().take(REFERENCE).map(|voted| voted.votes.question.clone()).collect();
+        let answers = ask(speaker, &questions, &config.generation, SAMPLES, config.seed, &ProgressBar::hidden())?;
+        let mut reference: Vec<Rollout> = Vec::new();
+        for Answers { question, prompt, outputs } in answers {
+            let question = Arc::new(question);
+            for output in outputs {
+                let (id, whole) = (reference.len() as u64, finished(&output));
+                let prompt = Prompt { question: question.clone(), tokens: prompt.clone() };
+                reference.push(Rollout::written(id, 0, prompt, output.tokens, output.text, whole));
+            }
+        }
         self.learner.normalise(&reference)?;
         let mut state = self.learner.state();
         // All voters together were one voice, which nobody will speak with again.
@@ -160,8 +178,10 @@ impl RewardPhase {
     }
 }
 
-/// Answers that scores are normalised over.
+/// Questions over whose answers scores are normalised.
 const REFERENCE: usize = 32;
+/// Answers to each of them.
+const SAMPLES: usize = 2;
 
 impl Voted {
     fn of(thread: &Thread, speaker: &Speaker, config: &Config, next: &mut u64) -> anyhow::Result<Self> {

@@ -16,6 +16,7 @@ use crate::cli::Failure;
 use crate::config::Config;
 use crate::corpus::{Corpus, Thread};
 use crate::evaluation::Estimate;
+use crate::sources::Split;
 use crate::speaker::Speaker;
 
 /// Imitation of the accepted and best answers.
@@ -37,7 +38,8 @@ pub struct SftPhase {
 impl SftPhase {
     /// Of the corpora, beginning with the speaker's weights.
     pub fn new(config: &Config, corpora: &[Corpus], speaker: &Speaker) -> Result<Self, Failure> {
-        let gathered = material::gather(config, corpora, |thread| !to_imitate(thread, config).is_empty())?;
+        let gathered =
+            material::gather(config, corpora, Split::Train, |thread| !to_imitate(thread, config).is_empty())?;
         let Gathered { train, held_out, doubles } = gathered;
         let mut credits = Credits::of_model(&config.model.path)?;
         let mut examples = Vec::new();
@@ -133,6 +135,7 @@ pub(super) fn shared_settings(config: &Config, corpora: &[Corpus], speaker: &Spe
         ("model.path (its learning layers)".to_owned(), json!(branch)),
         ("model.trainable_layers".to_owned(), json!(config.model.trainable_layers)),
         ("source.held_out".to_owned(), json!(config.source.held_out)),
+        ("source.held_back".to_owned(), json!(config.source.held_back)),
         ("source.bodies".to_owned(), json!(config.source.bodies)),
         ("generation.system".to_owned(), json!(config.generation.system)),
         ("generation.max_prompt".to_owned(), json!(config.generation.max_prompt)),

@@ -168,18 +168,18 @@ fn a_reward_run_that_was_ended_twice_is_the_run_that_was_not_bit_for_bit() {
     let folder = TempDir::new().unwrap();
     let config = config(&folder, &[]);
     let (corpora, speaker) = (corpora(&config), speaker(&config));
-    exact(&folder, || Box::new(RewardPhase::new(&config, &corpora, &speaker).unwrap()));
+    exact(&folder, || Box::new(RewardPhase::new(&config, &corpora, &speaker, Split::Train).unwrap()));
 }
 
 /// A reward model of a few steps, in its folder.
 fn a_reward_model(folder: &TempDir, config: &Config) -> std::path::PathBuf {
     let (corpora, speaker) = (corpora(config), speaker(config));
-    let mut phase = RewardPhase::new(config, &corpora, &speaker).unwrap();
+    let mut phase = RewardPhase::new(config, &corpora, &speaker, Split::Train).unwrap();
     let settings = phase.settings.clone();
     let learned = go(&mut phase, &folder.path().join("reward"), &pace(3), &settings, &Stop::default()).unwrap();
     let about = About::of("reward", &speaker, &config.model.path, &corpora, &learned);
     let target = folder.path().join("models/reward");
-    let state = phase.normalised(&learned.product).unwrap();
+    let state = phase.normalised(&learned.product, &speaker, config).unwrap();
     write_reward(&target, &state, &phase.config, &about, &phase.credits).unwrap();
     target
 }
@@ -281,13 +281,33 @@ fn another_setting_is_refused_by_name_and_anew_begins_again() {
 }
 
 #[test]
+fn what_is_held_back_for_a_judge_is_learned_from_by_nothing_else() {
+    let folder = TempDir::new().unwrap();
+    let config = config(&folder, &[("source.held_back", "0.4")]);
+    let (corpora, speaker) = (corpora(&config), speaker(&config));
+    let gather = |part| {
+        let material::Gathered { train, held_out, .. } = material::gather(&config, &corpora, part, |_| true).unwrap();
+        assert!(train.iter().all(|thread| split::of(&thread.id, config.source.shares()) == part));
+        assert!(held_out.iter().all(|thread| split::of(&thread.id, config.source.shares()) == Split::HeldOut));
+        train.len()
+    };
+    let (learner, judge) = (gather(Split::Train), gather(Split::HeldBack));
+    assert!(learner > 10 && judge > 10, "{learner} {judge}");
+    let votes = |part| RewardPhase::new(&config, &corpora, &speaker, part).unwrap().size().0;
+    assert!(votes(Split::Train) <= learner && votes(Split::HeldBack) <= judge);
+    // Without a share for it there is no judge, and the answer says what to do.
+    let none = RewardPhase::new(&self::config(&folder, &[]), &corpora, &speaker, Split::HeldBack).err().unwrap();
+    assert!(none.to_string().contains("raise source.held_back"), "{none}");
+}
+
+#[test]
 fn no_held_out_question_is_learned_from_and_every_post_that_is_has_its_author_named() {
     let folder = TempDir::new().unwrap();
     let config = config(&folder, &[]);
     let (corpora, mut speaker) = (corpora(&config), speaker(&config));
     let mut phase = SftPhase::new(&config, &corpora, &speaker).unwrap();
     let threads: Vec<corpus::Thread> = corpora[0].threads().unwrap().collect::<Result<_, _>>().unwrap();
-    let part = |thread: &corpus::Thread| split::of(&thread.id, config.source.held_out);
+    let part = |thread: &corpus::Thread| split::of(&thread.id, config.source.shares());
     let prompt =
         |thread: &corpus::Thread| material::prompt(&speaker, &material::asked(thread, &config), &config).unwrap();
     let learned: std::collections::BTreeSet<&[i64]> = phase.prompts().collect();

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::duplicates::{Fingerprint, Index};
 use super::question::VotedQuestion;
 use crate::corpus::{Corpus, CorpusError, Thread};
-use crate::sources::{Split, split};
+use crate::sources::{Shares, Split, split};
 
 /// Answers of fewer characters are said by chance: "No, it is not."
 const LEAST_ANSWER: usize = 120;
@@ -48,19 +48,18 @@ pub struct HeldOut {
     pub twins: Vec<Twin>,
 }
 
-/// The held-out threads of `corpora` (`share` of all, at most `most`, drawn by their ids) for which `wanted` holds.
+/// The held-out threads of `corpora` (at most `most`, drawn by their ids) for which `wanted` holds.
 pub fn held_out(
     corpora: &[Corpus],
-    share: f64,
+    shares: Shares,
     most: usize,
     wanted: impl Fn(&Thread) -> bool,
 ) -> Result<HeldOut, CorpusError> {
     let mut drawn: std::collections::BTreeMap<(u64, String), Thread> = Default::default();
-    for thread in threads_of(corpora, share, Split::HeldOut) {
+    for thread in threads_of(corpora, shares, Split::HeldOut) {
         let thread = thread?;
         if wanted(&thread) {
-            // Not by the hash that splits: held-out ids are the least of that.
-            drawn.insert((split::hash(&format!("{} drawn", thread.id)), thread.id.clone()), thread);
+            drawn.insert((split::drawn(&thread.id), thread.id.clone()), thread);
             // Some more than asked for, since twins will go.
             if drawn.len() > most.saturating_add(most / 4).saturating_add(8) {
                 drawn.pop_last();
@@ -86,7 +85,7 @@ pub fn held_out(
         kept.push(thread);
     }
     let mut gone: Vec<Option<Twin>> = vec![None; kept.len()];
-    for thread in threads_of(corpora, share, Split::Train) {
+    for thread in threads_of(corpora, shares, Split::Train) {
         let thread = thread?;
         let mut tell = |place: usize, what, similarity| {
             let twin = Twin { id: kept[place].id.clone(), of: thread.id.clone(), what, similarity };
@@ -114,7 +113,7 @@ pub fn held_out(
 /// The threads of one part of the split.
 pub(super) fn threads_of(
     corpora: &[Corpus],
-    share: f64,
+    shares: Shares,
     part: Split,
 ) -> impl Iterator<Item = Result<Thread, CorpusError>> {
     corpora
@@ -125,7 +124,7 @@ pub(super) fn threads_of(
                 Err(error) => Box::new(std::iter::once(Err(error))),
             }
         })
-        .filter(move |thread| thread.as_ref().map_or(true, |thread| split::of(&thread.id, share) == part))
+        .filter(move |thread| thread.as_ref().map_or(true, |thread| split::of(&thread.id, shares) == part))
 }
 
 impl HeldOut {

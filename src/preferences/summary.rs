@@ -11,7 +11,7 @@ use super::held_out::threads_of;
 use super::openness::VoteFigures;
 use super::question::VotedQuestion;
 use crate::corpus::{Corpus, CorpusError};
-use crate::sources::Split;
+use crate::sources::{Shares, Split};
 
 /// One part of the split.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -102,13 +102,13 @@ impl Summing {
 /// The summary of one part of the split of `corpora`.
 pub fn summary(
     corpora: &[Corpus],
-    held_out: f64,
+    shares: Shares,
     part: Split,
     rule: &Rule,
     exposure: &Exposure,
 ) -> Result<Summary, CorpusError> {
     let mut sum = Summing::default();
-    for thread in threads_of(corpora, held_out, part) {
+    for thread in threads_of(corpora, shares, part) {
         sum.add(&VotedQuestion::of_thread(&thread?), rule, exposure);
     }
     Ok(sum.finish())

@@ -7,7 +7,7 @@ use understudy_learning::stages::FeedbackKind;
 use super::held_out::{TwinOf, held_out};
 use super::*;
 use crate::corpus::{Builder, Corpus, Post, Thread, Vote, VoteKind};
-use crate::sources::{Split, split};
+use crate::sources::{Shares, Split, split};
 
 const DAY: i64 = 86_400_000;
 
@@ -108,8 +108,10 @@ fn what_only_age_and_place_made_is_taken_out_of_the_score() {
 }
 
 /// Ids of threads of the wanted part of the split.
+const HALF: Shares = Shares { held_out: 0.5, held_back: 0.0 };
+
 fn ids(part: Split, count: usize) -> Vec<u64> {
-    (1..).filter(|id| split::of(&format!("s/{id}"), 0.5) == part).take(count).collect()
+    (1..).filter(|id| split::of(&format!("s/{id}"), HALF) == part).take(count).collect()
 }
 
 #[test]
@@ -128,7 +130,7 @@ fn a_held_out_question_that_training_knows_is_left_out_and_reported() {
     ];
     let folder = tempfile::tempdir().unwrap();
     let corpora = [corpus(folder.path(), &threads)];
-    let found = held_out(&corpora, 0.5, 100, |_| true).unwrap();
+    let found = held_out(&corpora, HALF, 100, |_| true).unwrap();
     assert_eq!(found.threads.len(), 1);
     assert!(found.threads[0].question.text.starts_with("w7000"), "one of the two twins stays");
     let mut reasons: Vec<_> = found.twins.iter().map(|twin| (twin.what, twin.of.clone())).collect();
@@ -136,7 +138,7 @@ fn a_held_out_question_that_training_knows_is_left_out_and_reported() {
     assert_eq!(reasons[0], (TwinOf::TrainingQuestion, format!("s/{}", train[0])));
     assert_eq!(reasons[1], (TwinOf::TrainingAnswer, format!("s/{}", train[1])));
     assert_eq!(reasons[2].0, TwinOf::HeldOutQuestion);
-    assert_eq!(held_out(&corpora, 0.5, 100, |thread| !thread.answers.is_empty()).unwrap().threads.len(), 1);
+    assert_eq!(held_out(&corpora, HALF, 100, |thread| !thread.answers.is_empty()).unwrap().threads.len(), 1);
 }
 
 #[test]

@@ -54,7 +54,7 @@ impl Drawn {
         let Some(stream) = &mut self.stream else { return Ok(None) };
         for question in stream {
             let question = question?;
-            if split::of(&question.id, self.source.held_out) == Split::Train {
+            if split::of(&question.id, self.source.shares()) == Split::Train {
                 self.taken += 1;
                 return Ok(Some(question));
             }

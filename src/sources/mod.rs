@@ -21,7 +21,7 @@ use understudy_learning::stages::Question;
 
 use crate::config::{Source, SourceKind};
 pub use error::SourceError;
-pub use split::Split;
+pub use split::{Shares, Split};
 
 /// A stream of questions.
 pub type Questions = Box<dyn Iterator<Item = Result<Question, SourceError>> + Send>;
@@ -60,7 +60,7 @@ pub(crate) fn title_only(mut question: Question) -> Question {
 pub fn collect(source: &Source, split: Split, limit: usize) -> Result<Vec<Question>, SourceError> {
     let Some(questions) = open(source)? else { return Ok(Vec::new()) };
     questions
-        .filter(|question| question.as_ref().map_or(true, |q| split::of(&q.id, source.held_out) == split))
+        .filter(|question| question.as_ref().map_or(true, |q| split::of(&q.id, source.shares()) == split))
         .take(limit)
         .collect()
 }

@@ -23,7 +23,7 @@ use crate::supervision::Held;
 use crate::worker::{Desk, Job, Worker};
 
 pub use metric::*;
-pub use rater::{Crowd, Plan, Rater};
+pub use rater::{Critic, Crowd, Plan, Rater};
 use schedule::Schedule;
 
 /// The actor.
@@ -77,7 +77,7 @@ pub struct AnnotatorJob {
 }
 
 /// Tells watchers what answers are really worth, where the rater knows.
-pub(crate) fn show_gold(rater: &dyn Rater, answered: &AnsweredQuestion, events: &Feed<LoopEvent>) {
+pub(crate) fn show_gold(rater: &mut dyn Rater, answered: &AnsweredQuestion, events: &Feed<LoopEvent>) {
     for answer in answered.answers.iter() {
         if let Some(gold) = rater.gold(&answered.question, answer) {
             let version = answer.version_spans.last().map_or(0, |span| span.version);
@@ -144,7 +144,7 @@ impl Job for AnnotatorJob {
 impl AnnotatorJob {
     fn see(&self, answered: AnsweredQuestion, schedule: &mut Schedule<Planned>) {
         let mut rater = locked(&self.rater);
-        show_gold(rater.as_ref(), &answered, &self.events);
+        show_gold(rater.as_mut(), &answered, &self.events);
         for plan in rater.plan(&answered) {
             schedule.plan(Instant::now() + self.clock.ours(plan.delay_ms), (plan.who, answered.clone()));
         }

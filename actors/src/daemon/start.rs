@@ -132,7 +132,7 @@ impl Daemon {
             Some(in_step) => asking.extend(shared.start_conductor(in_step, sources, rater, policy_control).await?),
             None => {
                 if let Some((rater, clock)) = rater {
-                    raters.push(shared.start_annotator(rater, clock, unrated).await?);
+                    raters.push(shared.start_annotator(place("annotator")?, rater, clock, unrated).await?);
                 }
                 for source in sources {
                     asking.push(shared.start_source(source).await?);
@@ -416,6 +416,7 @@ impl Shared {
 
     async fn start_annotator(
         &self,
+        place: Place,
         rater: Box<dyn Rater>,
         clock: RatersClock,
         unrated: Vec<crate::messages::AnsweredQuestion>,
@@ -433,7 +434,7 @@ impl Shared {
             };
             Ok(Worker::new(job, lifeline))
         };
-        let (actor, _) = self.supervision("annotator", Place::Inline).start(build);
+        let (actor, _) = self.supervision("annotator", place).start(build);
         ready(&actor).await?;
         Ok(actor)
     }

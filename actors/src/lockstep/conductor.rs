@@ -184,7 +184,7 @@ impl Conductor {
         let mut turns: Vec<(Turn, usize)> = Vec::new();
         for (question, one) in answered.iter().enumerate() {
             let mut rater = locked(rater);
-            show_gold(rater.as_ref(), one, &self.bus.events);
+            show_gold(rater.as_mut(), one, &self.bus.events);
             let plans = rater.plan(one).into_iter().enumerate();
             turns.extend(plans.map(|(place, plan)| ((plan.delay_ms, question, place), plan.who)));
         }

@@ -132,7 +132,7 @@ impl Rater for Scripted {
         Some(Feedback { id, annotator: "scripted".to_owned(), at: 0, kind, why: None })
     }
 
-    fn gold(&self, _: &Question, answer: &Rollout) -> Option<f64> {
+    fn gold(&mut self, _: &Question, answer: &Rollout) -> Option<f64> {
         Some((self.gold)(answer))
     }
 }

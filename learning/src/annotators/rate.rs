@@ -18,6 +18,8 @@ pub struct RatedAnswer<'a> {
     pub text: &'a str,
     /// Whether it ended by itself.
     pub finished: bool,
+    /// What it is worth by something that all members go by instead of their tastes, in standard deviations of usual answers.
+    pub judged: Option<f64>,
 }
 
 /// Answers to one question, to be rated by one annotator.
@@ -106,7 +108,9 @@ impl Annotator {
     /// for everybody, and qualities 0 to 1 are spread to one standard deviation of evenly spread ones, √3 either side:
     /// usual answers to open questions then take up all the stars, those to closed ones the outermost.
     fn worth(&self, taste: &Taste, question: &Question, answer: &RatedAnswer<'_>) -> f64 {
-        let gold = |taste| gold_reward(taste, question, answer.text, answer.finished);
+        let by_taste = |taste| gold_reward(taste, question, answer.text, answer.finished);
+        let judged = answer.judged.map(|judged| self.gold_mean + self.gold_spread * judged);
+        let gold = |taste| judged.unwrap_or_else(|| by_taste(taste));
         if !self.types.are_on() {
             return gold(taste);
         }

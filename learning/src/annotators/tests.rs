@@ -33,7 +33,7 @@ const TEXTS: [&str; 3] = [
 ];
 
 fn task(question: &Question, count: usize, number: u64) -> RatingTask<'_> {
-    let answer = |id: usize| RatedAnswer { id: id as u64, text: TEXTS[id % 3], finished: true };
+    let answer = |id: usize| RatedAnswer { id: id as u64, text: TEXTS[id % 3], finished: true, judged: None };
     RatingTask { question, answers: (0..count).map(answer).collect(), number }
 }
 
@@ -112,7 +112,7 @@ fn lapses_are_uniform() {
 #[test]
 fn equal_texts_are_never_compared_and_feedback_is_always_valid() {
     let question = question();
-    let same = |id| RatedAnswer { id, text: "the same", finished: true };
+    let same = |id| RatedAnswer { id, text: "the same", finished: true, judged: None };
     let task = |number| RatingTask { question: &question, answers: vec![same(1), same(2)], number };
     let pairs = member(only(2));
     assert_eq!(pairs.rate(&task(0), NOON, &mut pairs.task_stream(0)), None);

@@ -49,7 +49,7 @@ pub(super) fn ratings(population: &[Annotator], count: usize, seed: u64) -> Vec<
         let answers: Vec<Rollout> = (0..4).map(|i| answer(4 * number as u64 + i, &asked, &mut stream)).collect();
         let view = |answer| {
             let Rollout { id, text, .. }: &Rollout = answer;
-            RatedAnswer { id: *id, text, finished: true }
+            RatedAnswer { id: *id, text, finished: true, judged: None }
         };
         let member = &population[number % population.len()];
         let task = RatingTask { question: &asked, answers: answers.iter().map(view).collect(), number: number as u64 };

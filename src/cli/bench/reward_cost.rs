@@ -106,8 +106,10 @@ impl Run {
         let question = Arc::new(question(number));
         let mut stream = Stream::new(self.seed, Purpose::Evaluation, number);
         let answers: Vec<Rollout> = (0..ANSWERS).map(|at| answer(number, at, &question, &mut stream)).collect();
-        let rated: Vec<RatedAnswer<'_>> =
-            answers.iter().map(|answer| RatedAnswer { id: answer.id, text: &answer.text, finished: true }).collect();
+        let rated: Vec<RatedAnswer<'_>> = answers
+            .iter()
+            .map(|answer| RatedAnswer { id: answer.id, text: &answer.text, finished: true, judged: None })
+            .collect();
         let task = RatingTask { question: &question, answers: rated, number };
         let turn = |shift: usize| &self.people[(number as usize + shift) % self.people.len()];
         let feedback = (0..self.people.len())

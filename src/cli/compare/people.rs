@@ -189,7 +189,7 @@ impl Rater for Informed {
         self.inner.rate(who, &answered, now_ms)
     }
 
-    fn gold(&self, question: &Question, answer: &Rollout) -> Option<f64> {
+    fn gold(&mut self, question: &Question, answer: &Rollout) -> Option<f64> {
         self.inner.gold(&self.known.restored(question), answer)
     }
 }

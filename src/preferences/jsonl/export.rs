@@ -12,7 +12,7 @@ use super::row::{Credit, Metadata, Row, Text};
 use crate::corpus::{Corpus, Thread};
 use crate::preferences::score::stack_llama;
 use crate::preferences::{Exposure, Rule, VotedAnswer, VotedQuestion};
-use crate::sources::{Split, split};
+use crate::sources::{Shares, Split, split};
 
 /// What to write.
 #[derive(Debug, Clone)]
@@ -23,8 +23,8 @@ pub struct ExportPlan<'a> {
     pub rule: Rule,
     /// For corrected scores.
     pub exposure: &'a Exposure,
-    /// Share of the questions that is held out.
-    pub held_out: f64,
+    /// Which parts there are.
+    pub shares: Shares,
     /// Only this part.
     pub part: Option<Split>,
     /// Questions that are left out, by id.
@@ -54,7 +54,7 @@ pub fn export(
         for thread in corpus.threads()? {
             let thread = thread?;
             told();
-            let part = split::of(&thread.id, plan.held_out);
+            let part = split::of(&thread.id, plan.shares);
             if plan.part.is_some_and(|wanted| wanted != part) || plan.without.contains(&thread.id) {
                 continue;
             }
@@ -73,8 +73,7 @@ pub fn export(
 
 fn rows(thread: &Thread, plan: &ExportPlan<'_>, part: Split) -> Vec<Row> {
     let question = VotedQuestion::of_thread(thread);
-    let name = if part == Split::Train { "train" } else { "held-out" };
-    let metadata = Metadata::of(&question, &thread.terms, thread.question.score, name);
+    let metadata = Metadata::of(&question, &thread.terms, thread.question.score, part.name());
     let prompt = Some(Text::of("user", &question.question.text(), plan.plain));
     let said = |answer: &VotedAnswer| Text::of("assistant", &answer.text, plan.plain);
     let row = || Row { prompt: prompt.clone(), metadata: metadata.clone(), ..Row::default() };

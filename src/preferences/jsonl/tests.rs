@@ -27,7 +27,8 @@ fn threads() -> Vec<Thread> {
 fn written(corpora: &[Corpus], format: Format, plain: bool) -> String {
     let (exposure, without) = (Exposure::neutral(), BTreeSet::new());
     let rule = Rule::default();
-    let plan = ExportPlan { format, rule, exposure: &exposure, held_out: 0.15, part: None, without: &without, plain };
+    let shares = crate::sources::Shares { held_out: 0.15, held_back: 0.0 };
+    let plan = ExportPlan { format, rule, exposure: &exposure, shares, part: None, without: &without, plain };
     let mut out = Vec::new();
     let done = export(corpora, &plan, &mut out, || {}).unwrap();
     let text = String::from_utf8(out).unwrap();
