@@ -22,6 +22,8 @@ pub(crate) fn understudy() -> Command {
     let built = std::env::var_os("UNDERSTUDY_BINARY");
     let mut command = Command::new(built.unwrap_or_else(|| env!("CARGO_BIN_EXE_understudy").into()));
     command.env_remove("UNDERSTUDY_CONFIG").env("RUST_BACKTRACE", "0");
+    // Tests run beside each other: more threads than cores would wait for one another.
+    command.env("UNDERSTUDY__THREADS__ALONE", "1");
     command
 }
 

@@ -31,7 +31,7 @@ pub struct Flags {
 
 /// Runs `understudy ask`.
 pub(super) fn run(global: &Global, flags: Flags) -> Outcome {
-    let config = global.load()?.config;
+    let config = global.load()?.config.alone();
     crate::telemetry::start_logs(&config.log);
     let generation = &config.generation;
     if flags.samples == 0 || flags.samples > generation.max_sequences {

@@ -79,7 +79,7 @@ pub struct Flags {
 
 /// Runs `understudy evaluate`.
 pub(super) fn run(global: &Global, flags: Flags) -> Outcome {
-    let config = global.load()?.config;
+    let config = global.load()?.config.alone();
     crate::telemetry::start_logs(&config.log);
     let answer_tokens = flags.answer_tokens.unwrap_or(config.phases.max_tokens);
     if answer_tokens == 0 || answer_tokens + 1 >= config.generation.max_context {

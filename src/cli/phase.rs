@@ -48,7 +48,7 @@ pub(super) fn begin(global: &Global, common: &Common) -> Result<Begun, Failure> 
         }
         minutes => minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0)),
     };
-    let config = global.load()?.config;
+    let config = global.load()?.config.alone();
     crate::telemetry::start_logs(&config.log);
     let corpora = material::corpora(&config.data.dir, &common.corpus)?;
     let speaker = Speaker::load(&config, &Which::Base)?;

@@ -177,6 +177,7 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
     rule(positive(s.unit_budget_s), "supervision.unit_budget_s", "give seconds above 0")?;
     rule(positive(s.drain_s), "supervision.drain_s", "give seconds above 0")?;
     rule((1..=256).contains(&config.threads.intra_op), "threads.intra_op", "give 1 to 256 threads")?;
+    rule((0..=256).contains(&config.threads.alone), "threads.alone", "give 1 to 256 threads, or 0 (all cores)")?;
     let bytes = config.telemetry.tensorboard_max_bytes;
     rule(bytes >= 1 << 20, "telemetry.tensorboard_max_bytes", "allow at least 1048576 bytes")?;
     let filter = tracing_subscriber::EnvFilter::try_new(&config.log.filter);

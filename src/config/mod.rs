@@ -21,6 +21,7 @@ use understudy_learning::annotators::PopulationConfig;
 use understudy_learning::ppo::PpoConfig;
 use understudy_learning::reward::openness::OpennessConfig;
 
+use crate::resources;
 use crate::sources::Shares;
 
 pub use error::ConfigError;
@@ -368,6 +369,17 @@ pub struct Telemetry {
 pub struct Threads {
     /// Threads of one libtorch operation.
     pub intra_op: i32,
+    /// The same of a command that computes alone; 0 is one for each core.
+    pub alone: i32,
+}
+
+impl Config {
+    /// The settings of a command that computes alone.
+    pub fn alone(mut self) -> Self {
+        let cores = || resources::machine().cores.try_into().unwrap_or(1);
+        self.threads.intra_op = if self.threads.alone == 0 { cores() } else { self.threads.alone };
+        self
+    }
 }
 
 /// `[supervision]`

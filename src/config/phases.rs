@@ -12,6 +12,8 @@ use understudy_learning::reward::RewardConfig;
 use understudy_learning::schedule::Schedule;
 use understudy_learning::sft::SftConfig;
 
+use crate::preferences::Scoring;
+
 /// `[reward]`: the reward model, and what it begins with.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Reward {
@@ -52,6 +54,8 @@ pub struct Phases {
     pub answers: usize,
     /// Answers of one question to compare.
     pub compared: usize,
+    /// By which scores answers are compared.
+    pub scores: Scoring,
     /// Only pairs that the later answer won.
     pub later_won: bool,
     /// Imitation.

@@ -24,8 +24,8 @@ use crate::config::Config;
 use crate::corpus::{Corpus, Post, Thread};
 use crate::evaluation::answers::{Answers, ask, finished};
 use crate::preferences::accuracy::Accuracy;
-use crate::preferences::{PairRule, VotedPair, VotedQuestion};
-use crate::sources::Split;
+use crate::preferences::{Exposure, Rule, Scoring, VotedPair, VotedQuestion};
+use crate::sources::{Split, split};
 use crate::speaker::Speaker;
 
 /// Strength of the prior opinion that a question is as likely open-ended as closed-ended.
@@ -38,7 +38,7 @@ pub struct RewardPhase {
     held_out: Vec<Voted>,
     batch: usize,
     seed: u64,
-    later_won: bool,
+    rule: Rule,
     /// What a learner that has heard nobody saves of annotators.
     nobody: Value,
     /// Settings that it depends on.
@@ -82,6 +82,15 @@ fn closedness(votes: &VotedQuestion) -> f64 {
     posterior_mean(&log_likelihood(&means, &variances), 0.5, PRIOR_RATINGS)
 }
 
+/// What answers' age and place let expect, where scores are corrected for it: learned from the same questions alone.
+fn exposure(config: &Config, corpora: &[Corpus], learned: Split) -> Result<Exposure, Failure> {
+    if config.phases.scores != Scoring::Corrected {
+        return Ok(Exposure::neutral());
+    }
+    let is_learned = |thread: &Thread| split::of(&thread.id, config.source.shares()) == learned;
+    Exposure::of_corpora(corpora, is_learned).map_err(|error| Failure::Failed(error.into()))
+}
+
 /// The learner's settings: all voters together are one voice.
 fn settings_of(config: &Config) -> RewardConfig {
     let reliability = ReliabilityConfig { learn: false, ..config.reward.learner.reliability.clone() };
@@ -92,13 +101,19 @@ impl RewardPhase {
     /// Of the corpora's questions of part `learned`, above the speaker's layers.
     pub fn new(config: &Config, corpora: &[Corpus], speaker: &Speaker, learned: Split) -> Result<Self, Failure> {
         let phases = &config.phases;
-        let rule = PairRule { later_won: phases.later_won };
-        let comparable = |thread: &Thread| !voted(thread, config).pairs(rule).is_empty();
+        let rule = Rule {
+            scoring: phases.scores,
+            later_won: phases.later_won,
+            most_pairs: usize::MAX,
+            temperature: Rule::default().temperature,
+        };
+        let exposure = exposure(config, corpora, learned)?;
+        let comparable = |thread: &Thread| !voted(thread, config).voted_pairs(&rule, &exposure).is_empty();
         let Gathered { train, held_out, doubles } = material::gather(config, corpora, learned, comparable)?;
         let mut credits = Credits::of_model(&config.model.path)?;
         let mut next = 0;
         let mut tokens = |threads: &[Thread]| -> anyhow::Result<Vec<Voted>> {
-            threads.iter().map(|thread| Voted::of(thread, speaker, config, &mut next)).collect()
+            threads.iter().map(|thread| Voted::of(thread, speaker, config, (&rule, &exposure), &mut next)).collect()
         };
         let (mut known, held_out) = (tokens(&train)?, tokens(&held_out)?);
         for (thread, known) in train.iter().zip(&known) {
@@ -119,6 +134,7 @@ impl RewardPhase {
         settings.extend(keys.into_iter().map(|(key, value)| (format!("reward.{key}"), value)));
         settings.insert("questions of the part".to_owned(), json!(learned.name()));
         settings.insert("phases.compared".to_owned(), json!(phases.compared));
+        settings.insert("phases.scores".to_owned(), json!(phases.scores));
         settings.insert("phases.later_won".to_owned(), json!(phases.later_won));
         let pace = &phases.reward;
         settings.insert("phases.reward.evaluate_every".to_owned(), json!(pace.evaluate_every));
@@ -131,7 +147,7 @@ impl RewardPhase {
             train: known,
             held_out,
             seed: config.seed,
-            later_won: phases.later_won,
+            rule,
             settings,
             credits,
             config: learner_config,
@@ -184,7 +200,13 @@ const REFERENCE: usize = 32;
 const SAMPLES: usize = 2;
 
 impl Voted {
-    fn of(thread: &Thread, speaker: &Speaker, config: &Config, next: &mut u64) -> anyhow::Result<Self> {
+    fn of(
+        thread: &Thread,
+        speaker: &Speaker,
+        config: &Config,
+        (rule, exposure): (&Rule, &Exposure),
+        next: &mut u64,
+    ) -> anyhow::Result<Self> {
         let votes = voted(thread, config);
         let question = Arc::new(votes.question.clone());
         let tokens = prompt(speaker, &question, config)?;
@@ -196,7 +218,7 @@ impl Voted {
             answers.push(Rollout::written(*next, group, prompt, own, one.text.clone(), whole));
             *next += 1;
         }
-        let pairs = votes.pairs(PairRule { later_won: config.phases.later_won });
+        let pairs = votes.voted_pairs(rule, exposure);
         let closedness = thread.closedness.unwrap_or_else(|| closedness(&votes));
         Ok(Self { votes, pairs, answers, closedness, seq: 0, digested: false })
     }
@@ -208,10 +230,10 @@ impl Voted {
         Ok(())
     }
 
-    /// A weak order of all answers, or each pair that the later one won.
-    fn events(&self, later_won: bool) -> Vec<RewardExample> {
+    /// A weak order of all answers by their votes, or each pair that the rule compares.
+    fn events(&self, rule: &Rule) -> Vec<RewardExample> {
         let name = |place: usize| self.answers[place].id;
-        let kinds = if later_won {
+        let kinds = if rule.later_won || rule.scoring != Scoring::Votes {
             let pair = |pair: &VotedPair| FeedbackKind::Pair {
                 better: name(pair.better),
                 worse: name(pair.worse),
@@ -248,7 +270,7 @@ impl Phase for RewardPhase {
                 return Ok(None);
             }
             self.train[place].digest(&self.learner)?;
-            events.extend(self.train[place].events(self.later_won));
+            events.extend(self.train[place].events(&self.rule));
         }
         let report = self.learner.learn(&events)?;
         let mut figures = Map::new();

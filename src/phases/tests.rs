@@ -281,6 +281,23 @@ fn another_setting_is_refused_by_name_and_anew_begins_again() {
 }
 
 #[test]
+fn scores_decide_which_pairs_are_learned() {
+    let folder = TempDir::new().unwrap();
+    let pairs = |scores: &str| {
+        let config = config(&folder, &[("phases.scores", scores)]);
+        let (corpora, speaker) = (corpora(&config), speaker(&config));
+        let mut phase = RewardPhase::new(&config, &corpora, &speaker, Split::Train).unwrap();
+        let settings = phase.settings.clone();
+        let learned = go(&mut phase, &folder.path().join(scores), &pace(2), &settings, &Stop::default()).unwrap();
+        assert_eq!(settings["phases.scores"], scores);
+        (phase.size().1, learned.after["pairs"].as_u64().unwrap())
+    };
+    let (votes, llama, corrected) = (pairs("votes"), pairs("stack-llama"), pairs("corrected"));
+    // Rounded logarithms are equal where votes are not; what is expected is never so even.
+    assert!(llama.0 < votes.0 && votes.0 < corrected.0, "{llama:?} {votes:?} {corrected:?}");
+}
+
+#[test]
 fn what_is_held_back_for_a_judge_is_learned_from_by_nothing_else() {
     let folder = TempDir::new().unwrap();
     let config = config(&folder, &[("source.held_back", "0.4")]);
