@@ -1,5 +1,6 @@
 //! The integration tests, in one binary: what holds for the tree as a whole and for the program as it runs.
 
+mod api_source;
 mod browser;
 mod crash;
 mod learning;

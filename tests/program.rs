@@ -223,7 +223,8 @@ impl Daemon {
         assert!(told.success(), "{name}");
     }
 
-    fn wait_until(&self, what: &str, done: impl Fn() -> bool) {
+    /// Waits until something holds.
+    pub(crate) fn wait_until(&self, what: &str, done: impl Fn() -> bool) {
         let end = Instant::now() + PATIENCE;
         while !done() {
             assert!(
