@@ -3,10 +3,10 @@
 //! Invariant: an archive that declares more than text packs into, or memory that no dump needs, is refused before
 //! anything is unpacked; a broken one is an error that names the table and the byte.
 
-use std::io::{self, BufReader, Read};
+use std::io::{BufReader, Read, Seek};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use indicatif::ProgressBar;
 use sevenz_rust2::{ArchiveReader, Password};
 
 use super::gather::{Gathered, wanted};
@@ -17,8 +17,8 @@ const MOST_RATIO: u64 = 100;
 /// Below this an archive may claim what it likes.
 const SMALL: u64 = 16 << 20;
 
-/// Takes in every wanted table of the archive, in its order; `read` hears how many bytes were unpacked.
-pub(super) fn take(path: &Path, gathered: &mut Gathered, read: &dyn Fn(u64)) -> Result<(), SourceError> {
+/// Takes in every wanted table of the archive, in its order; `reading` counts the bytes that were unpacked.
+pub(super) fn take(path: &Path, gathered: &mut Gathered, reading: &ProgressBar) -> Result<(), SourceError> {
     let file = shown(path);
     let broken = |place: String, message: String| SourceError::Broken { file: file.clone(), place, message };
     let packed = std::fs::metadata(path).map_err(|cause| SourceError::Read { file: file.clone(), cause })?.len();
@@ -38,10 +38,8 @@ pub(super) fn take(path: &Path, gathered: &mut Gathered, read: &dyn Fn(u64)) -> 
             // What is not read is skipped by the archive itself, which has to unpack a solid block for it.
             return Ok(failed.is_none());
         }
-        let at = AtomicU64::new(0);
-        let counted = Counted { input, at: &at, read };
         let place = format!("{file}:{name}");
-        if let Err(error) = gathered.take(&name, BufReader::with_capacity(1 << 16, counted), &place) {
+        if let Err(error) = gathered.take(&name, BufReader::with_capacity(1 << 16, reading.wrap_read(input)), &place) {
             failed = Some(error);
         }
         Ok(failed.is_none())
@@ -65,25 +63,10 @@ pub(super) fn length(path: &Path) -> u64 {
     })
 }
 
-fn unpacked_length<R: Read + io::Seek>(archive: &ArchiveReader<R>) -> u64 {
+fn unpacked_length<R: Read + Seek>(archive: &ArchiveReader<R>) -> u64 {
     archive.archive().files.iter().fold(0, |sum: u64, entry| sum.saturating_add(entry.size()))
 }
 
 fn told(error: &sevenz_rust2::Error) -> String {
     format!("{error}; fetch it again, or unpack it and give the folder")
-}
-
-struct Counted<'a> {
-    input: &'a mut dyn Read,
-    at: &'a AtomicU64,
-    read: &'a dyn Fn(u64),
-}
-
-impl Read for Counted<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let n = self.input.read(into)?;
-        self.at.fetch_add(n as u64, Ordering::Relaxed);
-        (self.read)(n as u64);
-        Ok(n)
-    }
 }

@@ -3,7 +3,7 @@
 //! Invariant: the corpus changes in one step at the end or not at all; the same dump gives the same bytes.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
@@ -80,11 +80,11 @@ pub fn ingest(
     let gathered = Gathered::new(&notes[0], &notes[1], host.clone());
     let mut gathered = gathered.map_err(disk("keep notes in", corpora))?;
     match Place::of(path) {
-        Place::Archive => archive::take(path, &mut gathered, &|bytes| reading.inc(bytes))?,
+        Place::Archive => archive::take(path, &mut gathered, reading)?,
         Place::Folder(files) => {
             for (table, path) in files {
                 let file = File::open(&path).map_err(|cause| SourceError::Read { file: shown(&path), cause })?;
-                let input = BufReader::with_capacity(1 << 18, Counted { file, reading });
+                let input = BufReader::with_capacity(1 << 18, reading.wrap_read(file));
                 gathered.take(table, input, &shown(&path))?;
             }
         }
@@ -120,18 +120,5 @@ impl Place {
             true => Self::Archive,
             false => Self::Folder(vec![(POSTS.file, path.to_owned())]),
         }
-    }
-}
-
-struct Counted<'a> {
-    file: File,
-    reading: &'a ProgressBar,
-}
-
-impl Read for Counted<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let n = self.file.read(into)?;
-        self.reading.inc(n as u64);
-        Ok(n)
     }
 }

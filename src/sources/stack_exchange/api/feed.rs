@@ -14,8 +14,8 @@ use crate::sources::{SourceError, shown};
 
 /// The file of questions in a feed's folder.
 const FILE: &str = "questions.jsonl";
-/// Questions this much older than the newest are no longer asked for again, and need not be remembered.
-const OVERLAP_MS: i64 = 24 * 3600 * 1000;
+/// How far back of the newest question each round begins: what is older is not asked for again, and need not be remembered.
+pub(super) const OVERLAP_MS: i64 = 24 * 3600 * 1000;
 
 /// The writing end.
 pub struct Feed {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use understudy_learning::rng::{Purpose, Stream};
 
 use super::answer::{Trouble, Wrapper, trouble};
-use super::feed::Feed;
+use super::feed::{Feed, OVERLAP_MS};
 use super::manners::{Limits, Manners};
 use super::{Clock, Told, Transport};
 use crate::sources::{SourceError, shown};
@@ -19,8 +19,6 @@ use crate::sources::{SourceError, shown};
 const DEEPEST_PAGE: u32 = 25;
 /// Questions on a page: the API's most.
 const PAGE_SIZE: u32 = 100;
-/// How far back of the newest question each round begins.
-const OVERLAP_S: i64 = 24 * 3600;
 /// The file with the moment when the site was first asked, where none was configured.
 const BEGUN: &str = "begun";
 /// The file of times that must be kept to.
@@ -142,7 +140,7 @@ impl<T: Transport, C: Clock> Poller<T, C> {
 
     /// One walk from a day before the newest question to the end of what there is.
     pub fn round(&mut self, heard: &mut impl FnMut(Told)) -> Result<Round, SourceError> {
-        let overlap = |newest: i64| newest / 1000 - OVERLAP_S;
+        let overlap = |newest: i64| (newest - OVERLAP_MS) / 1000;
         let mut from = self.feed.newest().map_or(self.from / 1000, |newest| overlap(newest).max(self.from / 1000));
         let (mut page, mut new) = (1, 0);
         loop {
