@@ -1,10 +1,12 @@
 //! `understudy corpora`: what was ingested, and taking it away again.
 
+use std::path::Path;
+
 use clap::Subcommand;
 use serde_json::json;
 
 use super::{Failure, Global, Outcome};
-use crate::corpus::{self, CorpusError};
+use crate::corpus::{self, Corpus, CorpusError};
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -24,6 +26,26 @@ pub enum Command {
         /// The user's number on the site, or the name as it is shown
         author: String,
     },
+}
+
+/// The corpora of a data directory, or those of these names.
+pub(crate) fn chosen(data: &Path, names: &[String]) -> Result<Vec<Corpus>, Failure> {
+    let folder = data.join(corpus::FOLDER);
+    let failed = |error: corpus::CorpusError| Failure::Failed(error.into());
+    let all = corpus::list(&folder).map_err(failed)?;
+    if all.is_empty() {
+        let shown = folder.display();
+        let remedy = "bring one in with 'understudy ingest' or 'understudy data import', or name another --data-dir";
+        return Err(Failure::NotReady(format!("there is no corpus in '{shown}'; {remedy}")));
+    }
+    if names.is_empty() {
+        return Ok(all);
+    }
+    let there: Vec<String> = all.iter().map(|corpus| corpus.manifest().source.clone()).collect();
+    if let Some(name) = names.iter().find(|name| !there.contains(name)) {
+        return Err(Failure::Usage(format!("there is no corpus '{name}'; there are {}", there.join(", "))));
+    }
+    Ok(all.into_iter().filter(|corpus| names.contains(&corpus.manifest().source)).collect())
 }
 
 /// Runs `understudy corpora …`.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
-use super::{Failure, Global, Outcome, progress_bar};
+use super::{Failure, Global, Outcome, corpora, progress_bar};
 use crate::config::Config;
 use crate::corpus::{self, Corpus, CorpusError, Thread};
 use crate::preferences::comparisons::MOST_PAIRS;
@@ -134,23 +134,6 @@ fn failed(error: CorpusError) -> Failure {
     Failure::Failed(error.into())
 }
 
-/// The corpora of these names; all where there are none.
-pub(super) fn corpora(config: &Config, names: &[String]) -> Result<Vec<Corpus>, Failure> {
-    let folder = config.data.dir.join(corpus::FOLDER);
-    let all = corpus::list(&folder).map_err(failed)?;
-    let there: Vec<String> = all.iter().map(|corpus| corpus.manifest().source.clone()).collect();
-    if let Some(unknown) = names.iter().find(|name| !there.contains(name)) {
-        return Err(Failure::Usage(format!("there is no corpus '{unknown}'; there are: {}", there.join(", "))));
-    }
-    if all.is_empty() {
-        return Err(Failure::NotReady(format!(
-            "there is no corpus in '{}'; bring one in with 'understudy ingest' or 'understudy data import'",
-            folder.display()
-        )));
-    }
-    Ok(all.into_iter().filter(|corpus| names.is_empty() || names.contains(&corpus.manifest().source)).collect())
-}
-
 impl Pairs {
     fn rule(&self) -> Result<Rule, Failure> {
         if !(self.temperature > 0.0 && self.temperature.is_finite()) {
@@ -173,7 +156,7 @@ impl Pairs {
 }
 
 fn export(global: &Global, config: &Config, flags: &ExportFlags) -> Outcome {
-    let corpora = corpora(config, &flags.pairs.corpus)?;
+    let corpora = corpora::chosen(&config.data.dir, &flags.pairs.corpus)?;
     let shares = config.source.shares();
     let exposure = flags.pairs.exposure(&corpora, shares)?;
     let without: BTreeSet<String> = match flags.split {
@@ -271,7 +254,7 @@ fn import(global: &Global, config: &Config, flags: &ImportFlags) -> Outcome {
 }
 
 fn report(global: &Global, config: &Config, flags: &ReportFlags) -> Outcome {
-    let corpora = corpora(config, &flags.pairs.corpus)?;
+    let corpora = corpora::chosen(&config.data.dir, &flags.pairs.corpus)?;
     let shares = config.source.shares();
     let (rule, exposure) = (flags.pairs.rule()?, flags.pairs.exposure(&corpora, shares)?);
     let of = |part| summary(&corpora, shares, part, &rule, &exposure).map_err(failed);

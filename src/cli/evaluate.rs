@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::{Failure, Global, Outcome, data, progress_bar, which};
+use super::{Failure, Global, Outcome, corpora, progress_bar, which};
 use crate::config::{Config, SourceKind};
 use crate::corpus::{self, Thread};
 use crate::evaluation::gold::judged;
@@ -175,7 +175,7 @@ impl Material {
             let questions = held_out(config, flags.questions)?;
             return Ok(Self { questions, written: Vec::new(), voted: Vec::new(), duplicates: 0 });
         }
-        let corpora = data::corpora(config, &flags.corpus)?;
+        let corpora = corpora::chosen(&config.data.dir, &flags.corpus)?;
         let shares = config.source.shares();
         let draw = |most: usize, wanted: &dyn Fn(&Thread) -> bool| -> Result<HeldOut, Failure> {
             held_out::held_out(&corpora, shares, most, wanted).map_err(|error| Failure::Failed(error.into()))

@@ -8,7 +8,7 @@ mod bench;
 mod checkpoints;
 mod compare;
 mod config;
-mod corpora;
+pub(crate) mod corpora;
 mod data;
 mod demo;
 mod doctor;

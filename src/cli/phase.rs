@@ -6,12 +6,12 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::{Failure, Global, Outcome, progress_bar};
+use super::{Failure, Global, Outcome, corpora, progress_bar};
 use crate::config::{Config, Pace};
 use crate::corpus::Corpus;
 use crate::phases::run::{Learned, Orders, run};
 use crate::phases::stop::Stop;
-use crate::phases::{Phase, Places, Settings, material};
+use crate::phases::{Phase, Places, Settings};
 use crate::speaker::{Speaker, Which};
 
 /// Flags of all three phases.
@@ -50,7 +50,7 @@ pub(super) fn begin(global: &Global, common: &Common) -> Result<Begun, Failure> 
     };
     let config = global.load()?.config.alone();
     crate::telemetry::start_logs(&config.log);
-    let corpora = material::corpora(&config.data.dir, &common.corpus)?;
+    let corpora = corpora::chosen(&config.data.dir, &common.corpus)?;
     let speaker = Speaker::load(&config, &Which::Base)?;
     Ok(Begun { config, corpora, speaker, limit, stop: Stop::on_signals()? })
 }

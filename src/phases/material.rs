@@ -5,7 +5,6 @@
 //! its memory is bounded by the numbers of questions asked for.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use understudy_learning::stages::Question;
 
@@ -25,26 +24,6 @@ pub struct Gathered {
     pub held_out: Vec<Thread>,
     /// Training questions left out because their text is held out elsewhere.
     pub doubles: usize,
-}
-
-/// The corpora of a data directory, or those of these names.
-pub fn corpora(data: &Path, names: &[String]) -> Result<Vec<Corpus>, Failure> {
-    let folder = data.join(corpus::FOLDER);
-    let failed = |error: corpus::CorpusError| Failure::Failed(error.into());
-    let all = corpus::list(&folder).map_err(failed)?;
-    if all.is_empty() {
-        let shown = folder.display();
-        let remedy = "bring one in with 'understudy ingest', or name another --data-dir";
-        return Err(Failure::NotReady(format!("there is no corpus in '{shown}'; {remedy}")));
-    }
-    if names.is_empty() {
-        return Ok(all);
-    }
-    let there: Vec<String> = all.iter().map(|corpus| corpus.manifest().source.clone()).collect();
-    if let Some(name) = names.iter().find(|name| !there.contains(name)) {
-        return Err(Failure::Usage(format!("there is no corpus '{name}'; there are {}", there.join(", "))));
-    }
-    Ok(all.into_iter().filter(|corpus| names.contains(&corpus.manifest().source)).collect())
 }
 
 /// The threads that `usable` accepts, at most `phases.questions` of part `learned` to learn from and `phases.held_out` to look

@@ -85,7 +85,7 @@ impl PpoPhase {
             };
             threads.iter().map(one).collect()
         };
-        let mut settings = shared_settings(config, corpora, speaker);
+        let mut settings = shared_settings(config, corpora, speaker, ("ppo", &config.phases.ppo));
         settings.insert("the reward model".to_owned(), json!(from));
         let sections =
             [("ppo", serde_json::to_value(&config.ppo)), ("generation", serde_json::to_value(&config.generation))];
@@ -93,10 +93,6 @@ impl PpoPhase {
             let Ok(Value::Object(keys)) = value else { continue };
             settings.extend(keys.into_iter().map(|(key, value)| (format!("{section}.{key}"), value)));
         }
-        let pace = &config.phases.ppo;
-        settings.insert("phases.ppo.evaluate_every".to_owned(), json!(pace.evaluate_every));
-        settings.insert("phases.ppo.patience".to_owned(), json!(pace.patience));
-        settings.insert("phases.ppo.min_delta".to_owned(), json!(pace.min_delta));
         let (trunk, branch) = (speaker.trunk.shallow_clone(), speaker.branch.shallow_clone());
         let generation = &config.generation;
         Ok(Self {

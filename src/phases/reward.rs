@@ -127,7 +127,7 @@ impl RewardPhase {
         let (trunk, branch) = (speaker.trunk.shallow_clone(), &speaker.branch);
         let learner = RewardLearner::new(trunk, branch, learner_config.clone(), config.seed)
             .map_err(|error| Failure::Failed(error.into()))?;
-        let mut settings = shared_settings(config, corpora, speaker);
+        let mut settings = shared_settings(config, corpora, speaker, ("reward", &phases.reward));
         let Ok(Value::Object(keys)) = serde_json::to_value(&learner_config) else {
             return Err(anyhow::anyhow!("the reward model's settings do not write").into());
         };
@@ -136,10 +136,6 @@ impl RewardPhase {
         settings.insert("phases.compared".to_owned(), json!(phases.compared));
         settings.insert("phases.scores".to_owned(), json!(phases.scores));
         settings.insert("phases.later_won".to_owned(), json!(phases.later_won));
-        let pace = &phases.reward;
-        settings.insert("phases.reward.evaluate_every".to_owned(), json!(pace.evaluate_every));
-        settings.insert("phases.reward.patience".to_owned(), json!(pace.patience));
-        settings.insert("phases.reward.min_delta".to_owned(), json!(pace.min_delta));
         Ok(Self {
             batch: learner_config.batch_size.max(1),
             nobody: learner.state().scalars["annotators"].take(),

@@ -13,7 +13,7 @@ use super::material::{self, Gathered, answer, asked, prompt, to_imitate};
 use super::stop::Stop;
 use super::{Look, Phase, Settings, digests};
 use crate::cli::Failure;
-use crate::config::Config;
+use crate::config::{Config, Pace};
 use crate::corpus::{Corpus, Thread};
 use crate::evaluation::Estimate;
 use crate::sources::Split;
@@ -55,7 +55,7 @@ impl SftPhase {
         let (trunk, branch) = (speaker.trunk.shallow_clone(), speaker.branch.shallow_clone());
         let learner = SftLearner::new(trunk, branch, sft.learner(config.ppo.logit_chunk), config.seed);
         let lengths = examples.iter().map(|one| one.prompt.len() + one.completion.len()).collect();
-        let mut settings = shared_settings(config, corpora, speaker);
+        let mut settings = shared_settings(config, corpora, speaker, ("sft", &config.phases.sft.pace));
         for (key, value) in [
             ("phases.answers", json!(config.phases.answers)),
             ("phases.min_score", json!(config.phases.min_score)),
@@ -65,9 +65,6 @@ impl SftPhase {
             ("phases.sft.warmup", json!(sft.warmup)),
             ("phases.sft.weight_decay", json!(sft.weight_decay)),
             ("phases.sft.max_grad_norm", json!(sft.max_grad_norm)),
-            ("phases.sft.evaluate_every", json!(sft.pace.evaluate_every)),
-            ("phases.sft.patience", json!(sft.pace.patience)),
-            ("phases.sft.min_delta", json!(sft.pace.min_delta)),
         ] {
             settings.insert(key.to_owned(), value);
         }
@@ -126,8 +123,13 @@ fn examples_of(thread: &Thread, speaker: &Speaker, config: &Config) -> anyhow::R
     Ok(examples)
 }
 
-/// What every phase depends on.
-pub(super) fn shared_settings(config: &Config, corpora: &[Corpus], speaker: &Speaker) -> Settings {
+/// What `phase` depends on as every phase does.
+pub(super) fn shared_settings(
+    config: &Config,
+    corpora: &[Corpus],
+    speaker: &Speaker,
+    (phase, pace): (&str, &Pace),
+) -> Settings {
     let [trunk, branch] = digests(speaker);
     let mut settings = Settings::from([
         ("seed".to_owned(), json!(config.seed)),
@@ -142,6 +144,9 @@ pub(super) fn shared_settings(config: &Config, corpora: &[Corpus], speaker: &Spe
         ("phases.questions".to_owned(), json!(config.phases.questions)),
         ("phases.held_out".to_owned(), json!(config.phases.held_out)),
         ("phases.max_tokens".to_owned(), json!(config.phases.max_tokens)),
+        (format!("phases.{phase}.evaluate_every"), json!(pace.evaluate_every)),
+        (format!("phases.{phase}.patience"), json!(pace.patience)),
+        (format!("phases.{phase}.min_delta"), json!(pace.min_delta)),
     ]);
     for corpus in corpora {
         let manifest = corpus.manifest();

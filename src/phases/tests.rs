@@ -67,7 +67,7 @@ fn config(folder: &TempDir, more: &[(&str, &str)]) -> Config {
 }
 
 fn corpora(config: &Config) -> Vec<Corpus> {
-    material::corpora(&config.data.dir, &[]).unwrap()
+    crate::cli::corpora::chosen(&config.data.dir, &[]).unwrap()
 }
 
 fn speaker(config: &Config) -> Speaker {
