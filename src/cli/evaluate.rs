@@ -15,6 +15,7 @@ use crate::evaluation::length_control::LengthControlled;
 use crate::evaluation::report::{AnswerFigures, Comparison, Report, RewardFigures, duels};
 use crate::evaluation::win_rate::WinRate;
 use crate::evaluation::{self, Estimate, Evaluation, Plan, picture};
+use crate::phases::material::as_read;
 use crate::preferences::held_out::{self, HeldOut};
 use crate::preferences::{Exposure, Rule, VotedQuestion};
 use crate::sources::{self, Split};
@@ -210,6 +211,7 @@ fn short(mut asked: VotedQuestion, config: &Config) -> VotedQuestion {
     if !config.source.bodies && !asked.question.title.trim().is_empty() {
         asked.question.body.clear();
     }
+    asked.answers.iter_mut().for_each(|answer| answer.text = as_read(&answer.text, config).into_owned());
     asked
 }
 

@@ -48,6 +48,8 @@ pub struct Phases {
     pub held_out: usize,
     /// Tokens of a learned answer.
     pub max_tokens: usize,
+    /// Whether written answers keep the addresses of their links.
+    pub links: bool,
     /// Least score of an answer to imitate.
     pub min_score: i64,
     /// Answers of one question to imitate.

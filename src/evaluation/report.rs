@@ -201,7 +201,7 @@ impl Report {
             };
             let _ = write!(
                 text,
-                "\n## Reward model {name}\n\n{} pairs of {} held-out questions, by their votes.\n\n| right | |\n|---|---|\n| the \
+                "\n## How {name} orders people's answers\n\n{} pairs of {} held-out questions, by their votes.\n\n| right | |\n|---|---|\n| the \
                  model | {} |\n| the longer answer | {} |\n| the older answer | {} |\n| the model over length | {} |\n| the model \
                  over age | {} |\n\nThe best of length and age, either way round, gets {:.1} %.\n",
                 model.pairs,

@@ -1,16 +1,18 @@
 //! From corpora to what is learned from and what is looked at.
 //!
 //! Invariant: which part a question belongs to is a function of its id; a question whose text stands among the held-out ones
-//! too, or nearly (the same question on two sites), is not learned from. The same corpora give the same material in the same order, and
+//! too, or nearly (the same question on two sites), is not learned from, nor one that is held back for a judge. The same corpora give the same material in the same order, and
 //! its memory is bounded by the numbers of questions asked for.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use understudy_learning::stages::Question;
+use understudy_learning::stages::{Question, without_targets};
 
 use crate::cli::Failure;
 use crate::config::Config;
 use crate::corpus::{self, Corpus, Post, Thread};
+use crate::evaluation::scored::written;
 use crate::preferences::duplicates::{Fingerprint, Index};
 use crate::sources::{Split, split, title_only};
 use crate::speaker::Speaker;
@@ -111,16 +113,14 @@ pub fn prompt(speaker: &Speaker, question: &Question, config: &Config) -> anyhow
     speaker.prompt(&config.generation.system, question, limit)
 }
 
-/// `[R]` tokens of a written answer, cut at `phases.max_tokens`; a whole one is followed by the token that ends answers.
-/// Whether it is whole.
+/// A written answer as it is learned and judged: without the addresses of its links, unless they are wanted.
+pub fn as_read<'a>(text: &'a str, config: &Config) -> Cow<'a, str> {
+    if config.phases.links { Cow::Borrowed(text) } else { without_targets(text) }
+}
+
+/// `[R]` tokens of a written answer, cut at `phases.max_tokens`, and whether it is whole.
 pub fn answer(speaker: &Speaker, text: &str, config: &Config) -> anyhow::Result<(Vec<i64>, bool)> {
-    let mut tokens = speaker.text().encode(text.trim(), false)?;
-    let whole = tokens.len() < config.phases.max_tokens;
-    tokens.truncate(config.phases.max_tokens);
-    if whole {
-        tokens.extend(speaker.loaded.config.eos_tokens.first());
-    }
-    Ok((tokens, whole))
+    written(speaker, &as_read(text, config), config.phases.max_tokens)
 }
 
 /// The places of an epoch's minibatches: neighbours in length together, so that little is padded, in an order that the seed

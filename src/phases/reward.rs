@@ -1,7 +1,8 @@
 //! The reward model: which of a question's answers people voted up.
 //!
-//! Invariant: votes on questions of one part alone are learned from: training questions, or those held back for a judge; held-out questions give accuracy, beside what length and
-//! age alone would give. Frozen layers read each answer once and keep only what the head reads of it.
+//! Invariant: votes on questions of one part alone are learned from: training questions, or those held back for a judge.
+//! Held-out questions give accuracy, beside what length and age alone would give. Frozen layers read each answer once and keep
+//! only what the head reads of it.
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use understudy_learning::rng::{Purpose, Stream};
 use understudy_learning::stages::{Feedback, FeedbackKind, Prompt, Question, Rollout, TrunkStates};
 
 use super::credit::Credits;
-use super::material::{self, Gathered, answer, asked, prompt};
+use super::material::{self, Gathered, answer, as_read, asked, prompt};
 use super::sft::shared_settings;
 use super::stop::Stop;
 use super::{Look, Phase, Settings};
@@ -67,6 +68,7 @@ struct Voted {
 /// The question with some of its answers that have a text: what is compared, in one place.
 fn voted(thread: &Thread, config: &Config) -> VotedQuestion {
     let mut votes = VotedQuestion::of_thread(thread);
+    votes.answers.iter_mut().for_each(|answer| answer.text = as_read(&answer.text, config).into_owned());
     votes.answers.retain(|answer| !answer.text.trim().is_empty());
     votes.question = asked(thread, config);
     votes.at_most(config.phases.compared)
@@ -134,6 +136,7 @@ impl RewardPhase {
         settings.extend(keys.into_iter().map(|(key, value)| (format!("reward.{key}"), value)));
         settings.insert("questions of the part".to_owned(), json!(learned.name()));
         settings.insert("phases.compared".to_owned(), json!(phases.compared));
+        settings.insert("phases.links".to_owned(), json!(phases.links));
         settings.insert("phases.scores".to_owned(), json!(phases.scores));
         settings.insert("phases.later_won".to_owned(), json!(phases.later_won));
         Ok(Self {

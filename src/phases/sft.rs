@@ -59,6 +59,7 @@ impl SftPhase {
         for (key, value) in [
             ("phases.answers", json!(config.phases.answers)),
             ("phases.min_score", json!(config.phases.min_score)),
+            ("phases.links", json!(config.phases.links)),
             ("phases.sft.minibatch_size", json!(sft.minibatch_size)),
             ("phases.sft.micro_batch_size", json!(sft.micro_batch_size)),
             ("phases.sft.learning_rate", json!(sft.learning_rate)),

@@ -281,6 +281,20 @@ fn another_setting_is_refused_by_name_and_anew_begins_again() {
 }
 
 #[test]
+fn addresses_are_learned_only_where_they_are_wanted() {
+    let folder = TempDir::new().unwrap();
+    let text = "See [the brewers](https://brew.example/a_b) first.";
+    let tokens = |links: &str| {
+        let config = config(&folder, &[("phases.links", links), ("phases.max_tokens", "300")]);
+        let speaker = speaker(&config);
+        let (tokens, whole) = material::answer(&speaker, text, &config).unwrap();
+        assert!(whole);
+        speaker.text().decode(&tokens[..tokens.len() - 1])
+    };
+    assert_eq!((tokens("true").as_str(), tokens("false").as_str()), (text, "See the brewers first."));
+}
+
+#[test]
 fn scores_decide_which_pairs_are_learned() {
     let folder = TempDir::new().unwrap();
     let pairs = |scores: &str| {
