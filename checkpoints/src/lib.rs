@@ -4,6 +4,7 @@
 //! - [`journal`]: append-only segments; a record is acknowledged when its batch has been synced here.
 //! - [`store`]: the committer thread, the bounded replay rings and the idempotency keys in sled, a view of the journal.
 //! - [`checkpoint`]: directories of large parts, committed atomically.
+//! - [`whole`]: single files and folders that are replaced as a whole.
 
 pub mod checkpoint;
 mod codec;
@@ -18,6 +19,7 @@ mod quarantine;
 mod record;
 mod space;
 pub mod store;
+pub mod whole;
 
 pub use disk::{Disk, DiskHook, DiskOp, FreeBytes};
 pub use error::{CommitError, Full, StoreError};

@@ -7,9 +7,9 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
 use sha2::{Digest, Sha256};
 use understudy_checkpoints::checkpoint::hex;
+use understudy_checkpoints::whole::{self, replace_folder};
 
 use super::forget::{self, Forgotten};
 use super::manifest::FORMAT;
@@ -147,20 +147,13 @@ impl Builder {
         text.push('\n');
         let mut file = File::create_new(&path).map_err(io("write", &path))?;
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io("write", &path))?;
-        sync(&self.work)?;
         self.swap()?;
         Ok(manifest)
     }
 
     /// In one step, so that there is never no corpus.
     fn swap(&self) -> Result<(), CorpusError> {
-        let corpora = self.target.parent().expect("a corpus lies in the folder of corpora");
-        let flags = if self.target.exists() { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
-        let renamed = renameat_with(CWD, &self.work, CWD, &self.target, flags);
-        renamed.map_err(|error| io("put in its place", &self.target)(error.into()))?;
-        sync(corpora)?;
-        // The old one, if there was one.
-        remove(&self.work)
+        replace_folder(&self.work, &self.target).map_err(io("put in its place", &self.target))
     }
 }
 
@@ -172,14 +165,6 @@ impl Drop for Builder {
     }
 }
 
-fn sync(folder: &Path) -> Result<(), CorpusError> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io("sync", folder))
-}
-
 fn remove(path: &Path) -> Result<(), CorpusError> {
-    let gone = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    match gone {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        done => done.map_err(io("remove", path)),
-    }
+    whole::remove(path).map_err(io("remove", path))
 }

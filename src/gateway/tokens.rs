@@ -4,15 +4,15 @@
 //! nothing: the secret is 256 random bits, so there is no dictionary to try, and each request would pay for it.
 //! The file is replaced as a whole, with mode 0600, so that a reader never sees half of it.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use understudy_checkpoints::checkpoint::{hex, sha256_hex};
+use understudy_checkpoints::whole::replace_private_file;
 
 /// Most tokens at a time: each is compared with at every request.
 const MOST: usize = 256;
@@ -143,15 +143,9 @@ impl Tokens {
     }
 
     fn write(&self, dir: &Path) -> Result<(), TokenError> {
-        let (path, tmp) = (Self::file(dir), dir.join("tokens.json.tmp"));
+        let path = Self::file(dir);
         let text = serde_json::to_vec_pretty(self).expect("names and numbers are always JSON");
-        // A leftover of a crash might have another mode.
-        let _ = fs::remove_file(&tmp);
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&tmp).map_err(io("make", &tmp))?;
-        file.write_all(&text).and_then(|()| file.sync_all()).map_err(io("write", &tmp))?;
-        fs::rename(&tmp, &path).map_err(io("rename", &tmp))?;
-        File::open(dir).and_then(|dir| dir.sync_all()).map_err(io("sync", dir))
+        replace_private_file(&path, &text).map_err(io("write", &path))
     }
 
     /// Adds one with `random` as its secret; the secret in the form that clients send.

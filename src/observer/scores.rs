@@ -4,10 +4,11 @@
 //! Invariant: the file is replaced as a whole and holds at most [`MOST_SCORES`] lines; what cannot be read of it is left
 //! out, for all of it comes anew with time.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
+use understudy_checkpoints::whole::replace_file;
 use understudy_learning::stages::{AnswerId, RewardVersion};
 
 use super::opinions::{MOST_SCORES, Score};
@@ -23,10 +24,7 @@ pub(super) fn write(dir: &Path, scores: &[(AnswerId, Score)]) -> io::Result<()> 
     let newest = &scores[scores.len().saturating_sub(MOST_SCORES)..];
     let finite = newest.iter().filter(|(_, one)| one.score.is_finite() && one.std.is_finite());
     let text: String = finite.map(line).collect();
-    let tmp = dir.join("scores.jsonl.tmp");
-    let mut file = File::create(&tmp)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all())?;
-    fs::rename(&tmp, dir.join(NAME))
+    replace_file(&dir.join(NAME), text.as_bytes())
 }
 
 /// What can be read of them.
@@ -46,6 +44,8 @@ pub(super) fn read(dir: &Path) -> Vec<(AnswerId, Score)> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

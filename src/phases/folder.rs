@@ -8,11 +8,11 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tch::Tensor;
 use understudy_actors::checkpoint::{decode, encode};
+use understudy_checkpoints::whole::{remove, replace_folder};
 use understudy_learning::LearnerState;
 use understudy_learning::reward::{RewardConfig, RewardLearner};
 use understudy_model::{Branch, ExportParts, ModelCard, Trunk, export};
@@ -219,7 +219,7 @@ impl RewardFolder {
 fn work_folder(target: &Path) -> Result<PathBuf> {
     let name = target.file_name().context("a model folder needs a name")?.to_string_lossy().into_owned();
     let work = target.with_file_name(format!(".{name}.new"));
-    remove(&work)?;
+    remove(&work).with_context(|| format!("cannot remove '{}'", work.display()))?;
     if let Some(parent) = target.parent() {
         fs::create_dir_all(parent).with_context(|| format!("cannot make '{}'", parent.display()))?;
     }
@@ -228,24 +228,7 @@ fn work_folder(target: &Path) -> Result<PathBuf> {
 
 fn put_in_place(work: &Path, target: &Path) -> Result<()> {
     let failed = || format!("cannot put '{}' in place", target.display());
-    File::open(work).and_then(|folder| folder.sync_all()).with_context(failed)?;
-    if target.exists() {
-        renameat_with(CWD, work, CWD, target, RenameFlags::EXCHANGE).with_context(failed)?;
-        remove(work)?;
-    } else {
-        fs::rename(work, target).with_context(failed)?;
-    }
-    let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(parent).and_then(|folder| folder.sync_all()).with_context(failed)
-}
-
-fn remove(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove '{}'", path.display()))
-        }
-        _ => Ok(()),
-    }
+    replace_folder(work, target).with_context(failed)
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {

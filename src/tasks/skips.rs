@@ -4,12 +4,13 @@
 //! [`MOST_SKIPS`] stay. The file is replaced as a whole or appended to, and a line that cannot be read, such as one cut
 //! by a crash, costs nothing but itself. Names are kept as a hash only.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use understudy_checkpoints::whole::replace_private_file;
 
 use super::task::TaskName;
 
@@ -115,19 +116,14 @@ fn append_to(path: &Path) -> io::Result<File> {
 }
 
 fn replace(path: &Path, skips: &[Skip]) -> io::Result<File> {
-    let tmp = path.with_extension("jsonl.tmp");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&tmp)?;
-    file.write_all(&skips.iter().flat_map(Skip::line).collect::<Vec<u8>>())?;
-    file.sync_all()?;
-    fs::rename(&tmp, path)?;
-    if let Some(dir) = path.parent() {
-        File::open(dir)?.sync_all()?;
-    }
+    replace_private_file(path, &skips.iter().flat_map(Skip::line).collect::<Vec<u8>>())?;
     append_to(path)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn skip(n: u64) -> Skip {

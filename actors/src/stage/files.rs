@@ -4,12 +4,12 @@
 //! leaves the stage of before or of after. Weights that do not read are an error that names the file: people are never
 //! answered by others in silence.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use understudy_checkpoints::checkpoint::sha256_hex;
+use understudy_checkpoints::whole::replace_file;
 use understudy_learning::stages::PolicyVersion;
 use understudy_model::Branch;
 
@@ -102,13 +102,12 @@ impl StageFiles {
             }
             let branch = weights(version).ok_or_else(|| failed(&format!("the weights of {version} are gone")))?;
             let bytes = encode(&branch.parameters()).map_err(|error| failed(&error))?;
-            replace(&self.weights(version), &bytes).map_err(|error| failed(&error))?;
+            replace_file(&self.weights(version), &bytes).map_err(|error| failed(&error))?;
             named.push((version, sha256_hex(&bytes)));
         }
         let state = StateFile { format: FORMAT, stage: stage.clone(), weights: named };
         let bytes = serde_json::to_vec_pretty(&state).expect("plain data");
-        replace(&self.dir.join(STATE), &bytes).map_err(|error| failed(&error))?;
-        File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(|error| failed(&error))?;
+        replace_file(&self.dir.join(STATE), &bytes).map_err(|error| failed(&error))?;
         self.tidy(&state);
         Ok(())
     }
@@ -133,15 +132,6 @@ fn unreadable(path: &Path, why: &dyn std::fmt::Display) -> String {
          policy on stage",
         path.display()
     )
-}
-
-/// Writes beside it, syncs, and puts it in place.
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let beside = path.with_extension("tmp");
-    let mut file = File::create(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::path::Path;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
+use understudy_checkpoints::whole::replace_file;
 use understudy_learning::gold::QuestionType;
 
 use super::super::Failure;
@@ -174,10 +175,8 @@ impl Report {
     /// Writes it whole, or not at all; nowhere without a path.
     pub(super) fn write(&self, path: Option<&Path>) -> Result<(), Failure> {
         let Some(path) = path else { return Ok(()) };
-        let beside = path.with_extension("json.tmp");
         let shown = path.display();
-        std::fs::write(&beside, self.to_json()?)
-            .and_then(|()| std::fs::rename(&beside, path))
+        replace_file(path, self.to_json()?.as_bytes())
             .with_context(|| format!("cannot write the report to '{shown}'; name another --out"))?;
         Ok(())
     }

@@ -4,9 +4,9 @@
 //! nothing is lost where two fell into one second or one came late; what is on disk already is left out by its id.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use understudy_checkpoints::whole::replace_file;
 use understudy_learning::rng::{Purpose, Stream};
 
 use super::answer::{Trouble, Wrapper, trouble};
@@ -244,11 +244,7 @@ impl<T: Transport, C: Clock> Poller<T, C> {
     /// Kept so that a restart does not make the poller rude; losing it costs nothing else.
     fn keep_manners(&self) {
         let text = serde_json::to_vec(&self.manners).expect("plain values");
-        let work = self.manners_path.with_extension("tmp");
-        let kept = fs::File::create(&work)
-            .and_then(|mut file| file.write_all(&text))
-            .and_then(|()| fs::rename(&work, &self.manners_path));
-        if let Err(error) = kept {
+        if let Err(error) = replace_file(&self.manners_path, &text) {
             tracing::warn!(file = shown(&self.manners_path), %error, "when the API may be asked again was not kept");
         }
     }
