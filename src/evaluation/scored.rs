@@ -36,13 +36,14 @@ pub fn logprobs(speaker: &Speaker, prompt: &[i64], answer: &[i64], temperature: 
     Ok(Vec::<f64>::try_from(scored.to_kind(tch::Kind::Double).to_device(tch::Device::Cpu))?)
 }
 
-/// `[R]` tokens of a written answer, at most `most`, with the token that ends answers where it is whole; and whether it is.
-pub fn written(speaker: &Speaker, text: &str, most: usize) -> anyhow::Result<(Vec<i64>, bool)> {
+/// `[R]` tokens of a written answer, at most `most`, with the first of `eos`, which end answers, where it is whole; and whether
+/// it is.
+pub fn written(speaker: &Speaker, text: &str, most: usize, eos: &[i64]) -> anyhow::Result<(Vec<i64>, bool)> {
     let mut tokens = speaker.text().encode(text.trim(), false)?;
     let whole = tokens.len() < most;
     tokens.truncate(most);
     if whole {
-        tokens.extend(speaker.loaded.defaults.eos_tokens.first());
+        tokens.extend(eos.first());
     }
     Ok((tokens, whole))
 }
