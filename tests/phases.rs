@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::program::{Daemon, PATIENCE, tiny, understudy};
+use crate::program::{Daemon, PATIENCE, tiny, understudy_in};
 
 const SETTINGS: [&str; 10] = [
     "model.trainable_layers=1",
@@ -24,11 +24,8 @@ const SETTINGS: [&str; 10] = [
 ];
 
 fn command(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = understudy();
-    command.args(arguments).args(["--json", "--data-dir", folder.join("data").to_str().expect("a path of letters")]);
-    SETTINGS.iter().for_each(|setting| {
-        command.args(["--set", setting]);
-    });
+    let mut command = understudy_in(folder, arguments, &SETTINGS);
+    command.arg("--json");
     command
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::program::{tiny, understudy};
+use crate::program::{tiny, understudy_in};
 
 const SETTINGS: [&str; 6] = [
     "model.trainable_layers=1",
@@ -18,12 +18,7 @@ const SETTINGS: [&str; 6] = [
 ];
 
 fn run(folder: &Path, arguments: &[&str]) -> String {
-    let mut command = understudy();
-    command.args(arguments).args(["--data-dir", folder.join("data").to_str().expect("a path of letters")]);
-    SETTINGS.iter().for_each(|setting| {
-        command.args(["--set", setting]);
-    });
-    let output = command.output().expect("the binary runs");
+    let output = understudy_in(folder, arguments, &SETTINGS).output().expect("the binary runs");
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("UTF-8")
 }

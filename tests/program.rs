@@ -27,6 +27,16 @@ pub(crate) fn understudy() -> Command {
     command
 }
 
+/// The program with these arguments and settings, its data in `folder`.
+pub(crate) fn understudy_in(folder: &Path, arguments: &[&str], settings: &[&str]) -> Command {
+    let mut command = understudy();
+    command.args(arguments).args(["--data-dir", text(&folder.join("data"))]);
+    settings.iter().for_each(|setting| {
+        command.args(["--set", setting]);
+    });
+    command
+}
+
 /// Runs the program and compares its exit code and the beginning of its one sentence.
 fn check(arguments: &[&str], code: i32, sentence: &str) {
     let output = understudy().args(arguments).output().expect("the binary runs");

@@ -10,13 +10,13 @@ use serde_json::json;
 
 use super::{Failure, Global, Outcome, corpora, progress_bar};
 use crate::config::Config;
-use crate::corpus::{self, Corpus, CorpusError, Thread};
+use crate::corpus::{self, Corpus, CorpusError};
 use crate::preferences::comparisons::MOST_PAIRS;
 use crate::preferences::held_out::{self, HeldOut};
 use crate::preferences::jsonl::{self, ExportPlan, Format, Origin};
 use crate::preferences::summary::{Summary, summary};
 use crate::preferences::{Exposure, Rule, Scoring};
-use crate::sources::{Shares, Split, split};
+use crate::sources::{Shares, Split};
 
 /// What to do with data.
 #[derive(Debug, Subcommand)]
@@ -143,15 +143,8 @@ impl Pairs {
         Ok(Rule { scoring, later_won, most_pairs, temperature })
     }
 
-    /// Of training questions only: what is held out teaches nothing, not even how votes come.
     fn exposure(&self, corpora: &[Corpus], shares: Shares) -> Result<Exposure, Failure> {
-        match self.scores {
-            Scoring::Corrected => {
-                let train = |thread: &Thread| split::of(&thread.id, shares) == Split::Train;
-                Exposure::of_corpora(corpora, train).map_err(failed)
-            }
-            Scoring::Votes | Scoring::StackLlama => Ok(Exposure::neutral()),
-        }
+        Exposure::needed(self.scores, corpora, shares, Split::Train).map_err(failed)
     }
 }
 

@@ -147,13 +147,9 @@ impl Builder {
         text.push('\n');
         let mut file = File::create_new(&path).map_err(io("write", &path))?;
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io("write", &path))?;
-        self.swap()?;
+        // In one step, so that there is never no corpus.
+        replace_folder(&self.work, &self.target).map_err(io("put in its place", &self.target))?;
         Ok(manifest)
-    }
-
-    /// In one step, so that there is never no corpus.
-    fn swap(&self) -> Result<(), CorpusError> {
-        replace_folder(&self.work, &self.target).map_err(io("put in its place", &self.target))
     }
 }
 

@@ -26,7 +26,7 @@ use crate::corpus::{Corpus, Post, Thread};
 use crate::evaluation::answers::{Answers, ask, finished};
 use crate::preferences::accuracy::Accuracy;
 use crate::preferences::{Exposure, Rule, Scoring, VotedPair, VotedQuestion};
-use crate::sources::{Split, split};
+use crate::sources::Split;
 use crate::speaker::Speaker;
 
 /// Strength of the prior opinion that a question is as likely open-ended as closed-ended.
@@ -84,15 +84,6 @@ fn closedness(votes: &VotedQuestion) -> f64 {
     posterior_mean(&log_likelihood(&means, &variances), 0.5, PRIOR_RATINGS)
 }
 
-/// What answers' age and place let expect, where scores are corrected for it: learned from the same questions alone.
-fn exposure(config: &Config, corpora: &[Corpus], learned: Split) -> Result<Exposure, Failure> {
-    if config.phases.scores != Scoring::Corrected {
-        return Ok(Exposure::neutral());
-    }
-    let is_learned = |thread: &Thread| split::of(&thread.id, config.source.shares()) == learned;
-    Exposure::of_corpora(corpora, is_learned).map_err(|error| Failure::Failed(error.into()))
-}
-
 /// The learner's settings: all voters together are one voice.
 fn settings_of(config: &Config) -> RewardConfig {
     let reliability = ReliabilityConfig { learn: false, ..config.reward.learner.reliability.clone() };
@@ -109,7 +100,8 @@ impl RewardPhase {
             most_pairs: usize::MAX,
             temperature: Rule::default().temperature,
         };
-        let exposure = exposure(config, corpora, learned)?;
+        let exposure = Exposure::needed(phases.scores, corpora, config.source.shares(), learned)
+            .map_err(|error| Failure::Failed(error.into()))?;
         let comparable = |thread: &Thread| !voted(thread, config).voted_pairs(&rule, &exposure).is_empty();
         let Gathered { train, held_out, doubles } = material::gather(config, corpora, learned, comparable)?;
         let mut credits = Credits::of_model(&config.model.path)?;

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::question::VotedQuestion;
+use super::score::Scoring;
 use crate::corpus::{Corpus, CorpusError, Thread, VoteKind};
+use crate::sources::{Shares, Split, split};
 
 const DAY_MS: f64 = 86_400_000.0;
 /// Ends of the bins of age in days; the last bin has none. Most votes come in the first days.
@@ -135,6 +137,15 @@ impl Exposure {
     /// Every answer may expect the same: only the question's popularity is left.
     pub fn neutral() -> Self {
         Self { rate: [0.0; BINS], place: [1.0; PLACES], end: BTreeMap::new(), votes: 0 }
+    }
+
+    /// What `scoring` needs: of one part of `corpora` where scores are corrected, so that no other part teaches anything, not
+    /// even how votes come; else none.
+    pub fn needed(scoring: Scoring, corpora: &[Corpus], shares: Shares, part: Split) -> Result<Self, CorpusError> {
+        match scoring {
+            Scoring::Corrected => Self::of_corpora(corpora, |thread| split::of(&thread.id, shares) == part),
+            Scoring::Votes | Scoring::StackLlama => Ok(Self::neutral()),
+        }
     }
 
     /// Of all threads of `corpora` for which `wanted` holds.

@@ -107,9 +107,9 @@ fn what_only_age_and_place_made_is_taken_out_of_the_score() {
     assert_eq!(Exposure::neutral().expected(&question).iter().map(|e| e.round()).collect::<Vec<_>>(), [6.0, 6.0]);
 }
 
-/// Ids of threads of the wanted part of the split.
 const HALF: Shares = Shares { held_out: 0.5, held_back: 0.0 };
 
+/// Ids of threads of the wanted part of the split.
 fn ids(part: Split, count: usize) -> Vec<u64> {
     (1..).filter(|id| split::of(&format!("s/{id}"), HALF) == part).take(count).collect()
 }
