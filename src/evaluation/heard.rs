@@ -150,6 +150,6 @@ fn prompted(
 ) -> anyhow::Result<Prompted> {
     // Room for the answer and the token that ends it.
     let limit = generation.max_context.min(speaker.trunk.max_position()).saturating_sub(most + 1).max(1);
-    let (tokens, whole) = written(speaker, answer, most, &speaker.loaded.defaults.eos_tokens)?;
+    let (tokens, whole) = written(speaker, answer, most)?;
     Ok(Prompted { prompt: speaker.prompt(&generation.system, question, limit)?, tokens, whole })
 }

@@ -36,14 +36,13 @@ pub fn logprobs(speaker: &Speaker, prompt: &[i64], answer: &[i64], temperature: 
     Ok(Vec::<f64>::try_from(scored.to_kind(tch::Kind::Double).to_device(tch::Device::Cpu))?)
 }
 
-/// `[R]` tokens of a written answer, at most `most`, with the first of `eos`, which end answers, where it is whole; and whether
-/// it is.
-pub fn written(speaker: &Speaker, text: &str, most: usize, eos: &[i64]) -> anyhow::Result<(Vec<i64>, bool)> {
+/// `[R]` tokens of a written answer, at most `most`, with the token that ends answers where it is whole; and whether it is.
+pub fn written(speaker: &Speaker, text: &str, most: usize) -> anyhow::Result<(Vec<i64>, bool)> {
     let mut tokens = speaker.text().encode(text.trim(), false)?;
     let whole = tokens.len() < most;
     tokens.truncate(most);
     if whole {
-        tokens.extend(eos.first());
+        tokens.extend(speaker.loaded.defaults.eos_tokens.first());
     }
     Ok((tokens, whole))
 }
@@ -53,18 +52,19 @@ pub(super) mod tests {
     use super::*;
     use crate::config::{Config, Layers};
     use crate::speaker::Which;
-    use understudy_model::LoadedModel;
+    use understudy_model::{GenerationDefaults, LoadedModel};
 
     /// A tiny random model that speaks, and its configuration.
     pub(in crate::evaluation) fn tiny(seed: u64) -> (Speaker, Config) {
         let tiny = understudy_model::testing::tiny_model(seed);
         let mut config = Layers::built_in().finish().unwrap().config;
         config.model.trainable_layers = 1;
+        let defaults = GenerationDefaults { eos_tokens: tiny.config.eos_tokens.clone(), ..Default::default() };
         let loaded = LoadedModel {
             config: tiny.config,
             weights: tiny.weights,
             text: tiny.text,
-            defaults: Default::default(),
+            defaults,
             source: Default::default(),
         };
         (Speaker::of(loaded, &config, &Which::Base).unwrap(), config)

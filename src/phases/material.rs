@@ -120,8 +120,7 @@ pub fn as_read<'a>(text: &'a str, config: &Config) -> Cow<'a, str> {
 
 /// `[R]` tokens of a written answer, cut at `phases.max_tokens`, and whether it is whole.
 pub fn answer(speaker: &Speaker, text: &str, config: &Config) -> anyhow::Result<(Vec<i64>, bool)> {
-    let eos = &speaker.loaded.config.eos_tokens;
-    written(speaker, &as_read(text, config), config.phases.max_tokens, eos)
+    written(speaker, &as_read(text, config), config.phases.max_tokens)
 }
 
 /// The places of an epoch's minibatches: neighbours in length together, so that little is padded, in an order that the seed

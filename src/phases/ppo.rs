@@ -102,7 +102,7 @@ impl PpoPhase {
             held_out: prompts(&held_out)?,
             trunk,
             text: speaker.text().clone(),
-            eos: speaker.loaded.config.eos_tokens.clone(),
+            eos: speaker.loaded.defaults.eos_tokens.clone(),
             device: speaker.device(),
             engine: engine_config(generation),
             params: sampling(generation, 0),

@@ -39,7 +39,7 @@ impl BaseModel {
     /// A loaded model whose upper `trainable_layers` learn.
     pub fn of(loaded: &LoadedModel, trainable_layers: usize, device: Device) -> Result<Self, ModelError> {
         let (trunk, branch) = build(&loaded.config, &loaded.weights, trainable_layers, device)?;
-        Ok(Self::new(trunk, branch, loaded.text.clone(), loaded.config.eos_tokens.clone()))
+        Ok(Self::new(trunk, branch, loaded.text.clone(), loaded.defaults.eos_tokens.clone()))
     }
 
     /// The same tensors for another thread.

@@ -121,7 +121,7 @@ fn fixture_default_model_equals_transformers() {
             trunk.shallow_clone(),
             branch.shallow_clone(),
             loaded.text.clone(),
-            loaded.config.eos_tokens.clone(),
+            loaded.defaults.eos_tokens.clone(),
             config,
             Device::Cpu,
         );
