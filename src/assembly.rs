@@ -23,8 +23,8 @@ use understudy_learning::reward::RewardLearner;
 use understudy_learning::stages::Rollout;
 use understudy_model::LoadedModel;
 
-use crate::cli::Failure;
 use crate::config::{Checkpoint, Config};
+use crate::failure::Failure;
 use crate::phases::folder::RewardFolder;
 use crate::sources::drawn::Drawn;
 use crate::speaker::{checkpoints_dir, device, engine_config, sampling};

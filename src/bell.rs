@@ -1,4 +1,4 @@
-//! Wakes a thread that waits, to tell it that it is time to end.
+//! Tells threads that compute or wait that it is time to end.
 //!
 //! Invariant: once rung it stays so; whoever waits then or later is told at once.
 

@@ -11,6 +11,7 @@ pub mod config;
 pub mod corpus;
 pub mod cuda;
 pub mod evaluation;
+pub mod failure;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod gateway;
@@ -22,6 +23,7 @@ pub mod plot;
 pub mod preferences;
 pub mod resources;
 pub mod service;
+pub mod signals;
 pub mod sources;
 pub mod speaker;
 pub mod tasks;

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use tch::{Cuda, Device, Tensor};
+use understudy_actors::daemon::digest_of;
 use understudy_checkpoints::checkpoint::{self, Checkpoint};
 use understudy_learning::stages::Question;
 use understudy_model::weights::tensors_from_bytes;
@@ -13,9 +14,9 @@ use understudy_model::{
     Branch, Engine, EngineConfig, Event, LoadedModel, Message, Output, Request, SamplingParams, TextCodec, Trunk,
 };
 
-use crate::cli::Failure;
 use crate::config::{Config, DeviceChoice, Generation, OnSwap};
 use crate::cuda;
+use crate::failure::Failure;
 
 /// Prefix of the policy's tensors in a checkpoint's `ppo.safetensors`.
 const POLICY: &str = "policy/";
@@ -32,6 +33,8 @@ pub struct Speaker {
     pub branch: Branch,
     /// Which policy speaks; 0 is the base model.
     pub version: u64,
+    /// Names the weights as they stand on disk.
+    base: String,
     device: Device,
 }
 
@@ -106,7 +109,8 @@ impl Speaker {
         let device = device(config.model.device)?;
         let built = understudy_model::build(&loaded.config, &loaded.weights, config.model.trainable_layers, device);
         let (trunk, branch) = built.map_err(|error| Failure::Failed(error.into()))?;
-        let mut speaker = Self { loaded, trunk, branch, version: 0, device };
+        let base = digest_of(&trunk, &branch);
+        let mut speaker = Self { loaded, trunk, branch, version: 0, base, device };
         let checkpoint = match which {
             Which::Base => None,
             Which::Newest => {
@@ -158,6 +162,19 @@ impl Speaker {
         }
     }
 
+    /// Whether a checkpoint was learned from this model, as far as it tells.
+    pub fn stands_under(&self, checkpoint: &Checkpoint) -> Result<(), Failure> {
+        let began_with = checkpoint.manifest.extra.get("base").and_then(serde_json::Value::as_str);
+        match began_with.is_some_and(|base| base != self.base) {
+            true => Err(Failure::Failed(anyhow::anyhow!(
+                "the checkpoint '{}' was learned from another model; name that one (model.path), or another checkpoint \
+                 ('--checkpoint base' is none)",
+                checkpoint.path.display()
+            ))),
+            false => Ok(()),
+        }
+    }
+
     /// Speaks with a checkpoint's policy from now on.
     pub fn take_policy(&mut self, checkpoint: &Checkpoint) -> Result<(), Failure> {
         let broken = |what: String| {
@@ -166,6 +183,7 @@ impl Speaker {
                 "the checkpoint '{path}' does not fit this model: {what}; name another model.path, or another checkpoint"
             ))
         };
+        self.stands_under(checkpoint)?;
         let bytes = checkpoint.read(POLICY_PART).map_err(|error| Failure::Failed(error.into()))?;
         let tensors = tensors_from_bytes(&bytes).map_err(|error| broken(error.to_string()))?;
         let _guard = tch::no_grad_guard();
@@ -244,4 +262,41 @@ pub fn chat_prompt(text: &TextCodec, system: &str, question: &str) -> anyhow::Re
     }
     messages.push(Message::user(question));
     Ok(text.encode_chat(&messages, true)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use understudy_actors::checkpoint::encode;
+    use understudy_model::testing::tiny_model;
+
+    use super::*;
+    use crate::config::Layers;
+
+    fn tiny(seed: u64) -> Speaker {
+        let tiny = tiny_model(seed);
+        let (defaults, source) = Default::default();
+        let loaded = LoadedModel { config: tiny.config, weights: tiny.weights, text: tiny.text, defaults, source };
+        let mut config = Layers::built_in().finish().unwrap().config;
+        config.model.trainable_layers = 1;
+        Speaker::of(loaded, &config, &Which::Base).unwrap()
+    }
+
+    #[test]
+    fn a_checkpoint_speaks_through_the_model_that_it_was_learned_from_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut own, mut other, learned) = (tiny(3), tiny(4), tiny(5));
+        let named = |(name, tensor): (String, Tensor)| (format!("{POLICY}{name}"), tensor);
+        let policy = encode(&learned.branch.parameters().into_iter().map(named).collect::<Vec<_>>()).unwrap();
+        let about = json!({"base": own.base, "policy_version": 9});
+        checkpoint::commit(folder.path(), 9, &[(POLICY_PART, &policy)], about).unwrap();
+        let saved = checkpoint::recover(folder.path()).unwrap().checkpoint.unwrap();
+        let refused = other.take_policy(&saved).unwrap_err().to_string();
+        assert!(refused.contains("was learned from another model"), "{refused}");
+        own.take_policy(&saved).unwrap();
+        // What it says now is not what it stands on: it takes the next one of the same run too.
+        own.take_policy(&saved).unwrap();
+        let same = |(a, b): (&(String, Tensor), &(String, Tensor))| a.1.equal(&b.1);
+        assert!(own.branch.parameters().iter().zip(&learned.branch.parameters()).all(same) && own.version == 9);
+    }
 }

@@ -73,6 +73,14 @@ fn from_a_dump_to_a_policy_and_every_command_takes_what_the_phases_made() {
         let mut evaluate = command(folder, &["evaluate", "--model", model, "--questions", "2"]);
         assert!(evaluate.output().expect("the binary runs").status.success());
     }
+    let copy = path(folder, "out/copy");
+    json(folder, &["export", &copy, "--checkpoint", "base", "--model", &sft]);
+    for file in ["attribution.jsonl", "model.safetensors"] {
+        let of = |model: &str| std::fs::read(Path::new(model).join(file)).expect("a file");
+        assert!(of(&copy) == of(&sft), "{file}");
+    }
+    let again = command(folder, &["export", &copy, "--checkpoint", "base", "--model", &sft]).output().expect("it runs");
+    assert!(String::from_utf8_lossy(&again.stderr).contains("copy"), "what is there is never replaced");
     let start = format!("reward.start={}", path(folder, "data/models/reward"));
     let (other, settings) = (folder.join("live"), ["annotators.attention=0", &start]);
     let daemon = Daemon::start_with(&other, &sft, &settings);

@@ -21,16 +21,33 @@ pub fn replace_private_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    put(path, mode, |file| file.write_all(bytes))
+}
+
+/// Puts what `write` writes in the place of the file; where it fails, the old content stays.
+pub fn write_file<T, E: From<io::Error>>(path: &Path, write: impl FnOnce(&mut File) -> Result<T, E>) -> Result<T, E> {
+    put(path, 0o666, write)
+}
+
+fn put<T, E: From<io::Error>>(path: &Path, mode: u32, write: impl FnOnce(&mut File) -> Result<T, E>) -> Result<T, E> {
     let beside = beside(path)?;
-    // What a crash left may have another mode.
-    remove(&beside)?;
+    // What a crash left may have another mode. A folder is somebody else's.
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        removed => removed?,
+    }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&beside, path));
+    let written = write(&mut file).and_then(|written| {
+        file.sync_all()?;
+        fs::rename(&beside, path)?;
+        Ok(written)
+    });
     if written.is_err() {
         let _ = fs::remove_file(&beside);
     }
-    written?;
-    sync_folder(parent(path))
+    let written = written?;
+    sync_folder(parent(path))?;
+    Ok(written)
 }
 
 /// Puts the folder `work`, whose files have been synced, in the place of `target`, and removes what was there.
@@ -96,6 +113,32 @@ mod tests {
         fs::write(taken.join("inside"), b"kept").unwrap();
         replace_file(&taken, b"new").unwrap_err();
         assert_eq!(fs::read(taken.join("inside")).unwrap(), b"kept");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_folder_that_has_the_name_for_the_work_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let work = folder.path().join("rows.jsonl.tmp");
+        fs::create_dir(&work).unwrap();
+        fs::write(work.join("inside"), b"kept").unwrap();
+        replace_file(&folder.path().join("rows.jsonl"), b"new").unwrap_err();
+        assert_eq!(fs::read(work.join("inside")).unwrap(), b"kept");
+    }
+
+    #[test]
+    fn a_writer_that_gives_up_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.jsonl");
+        let write = |text: &'static str, give_up: bool| {
+            write_file(&path, |file| {
+                file.write_all(text.as_bytes())?;
+                if give_up { Err(io::Error::other("no more")) } else { Ok(text.len()) }
+            })
+        };
+        assert_eq!(write("whole", false).unwrap(), 5);
+        assert_eq!(write("half", true).unwrap_err().to_string(), "no more");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "whole");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 

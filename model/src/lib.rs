@@ -4,6 +4,7 @@
 
 pub mod branch;
 pub mod config;
+pub mod digest;
 pub mod error;
 #[doc(hidden)]
 pub mod fuzz;
@@ -22,6 +23,7 @@ pub mod weights;
 
 pub use branch::Branch;
 pub use config::{Activation, Family, ModelConfig, Rope, RopeScaling};
+pub use digest::digest;
 pub use error::ModelError;
 pub use generate::{Engine, EngineConfig, EngineError, Event, Finish, OnSwap, Output, Request, SamplingParams};
 pub use heads::{HeadInit, ScalarBranch, ScalarHead};

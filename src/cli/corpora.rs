@@ -3,10 +3,13 @@
 use std::path::Path;
 
 use clap::Subcommand;
+use clap::builder::NonEmptyStringValueParser;
 use serde_json::json;
 
 use super::{Failure, Global, Outcome};
-use crate::corpus::{self, Corpus, CorpusError};
+use crate::corpus::{self, Corpus, CorpusError, Forgotten};
+use crate::sources::stack_exchange::api;
+use crate::sources::{SourceError, feed};
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -19,11 +22,13 @@ pub enum Command {
         source: String,
     },
     /// Take away what an author wrote: questions with all that is below them, answers, comments; also out of every later ingest
-    /// of this source. The name or number is kept in the manifest for that
+    /// of this source, and of what the API gives of a site. The name or number is kept beside the data for that, also when the
+    /// corpus is removed
     ForgetAuthor {
-        /// The corpus
+        /// The corpus, or the site that the API is asked for
         source: String,
         /// The user's number on the site, or the name as it is shown
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         author: String,
     },
 }
@@ -31,7 +36,6 @@ pub enum Command {
 /// The corpora of a data directory, or those of these names.
 pub(crate) fn chosen(data: &Path, names: &[String]) -> Result<Vec<Corpus>, Failure> {
     let folder = data.join(corpus::FOLDER);
-    let failed = |error: corpus::CorpusError| Failure::Failed(error.into());
     let all = corpus::list(&folder).map_err(failed)?;
     if all.is_empty() {
         let shown = folder.display();
@@ -53,10 +57,6 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
     let config = global.load()?.config;
     crate::telemetry::start_logs(&config.log);
     let corpora = config.data.dir.join(corpus::FOLDER);
-    let failed = |error: CorpusError| match error {
-        CorpusError::Refused(sentence) => Failure::Usage(sentence),
-        error => Failure::Failed(error.into()),
-    };
     match command {
         Command::List => {
             let all = corpus::list(&corpora).map_err(failed)?;
@@ -89,7 +89,7 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
             }
         }
         Command::ForgetAuthor { source, author } => {
-            let (_, gone) = corpus::forget_author(&corpora, &source, &author).map_err(failed)?;
+            let gone = forget(&config.data.dir, &source, &author)?;
             match global.json {
                 true => println!("{}", json!({"source": source, "forgotten": gone})),
                 false => println!(
@@ -100,4 +100,32 @@ pub(super) fn run(global: &Global, command: Command) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// Takes what `author` wrote out of the corpus and of what the API gave under this name, whichever is there, now and later.
+fn forget(data: &Path, source: &str, author: &str) -> Result<Forgotten, Failure> {
+    let (corpora, fetched) = (data.join(corpus::FOLDER), feed::folder_of(data, source));
+    let mut gone = Forgotten::default();
+    corpus::check_name(source).map_err(Failure::Usage)?;
+    // A name that is neither gets the corpus' error, which says what there is to do.
+    if corpora.join(source).exists() || !fetched.exists() {
+        (_, gone) = corpus::forget_author(&corpora, source, author).map_err(failed)?;
+    }
+    if fetched.exists() {
+        corpus::remember_to_forget(&corpora, source, author).map_err(failed)?;
+        let forgotten = corpus::forgotten(&corpora, source).map_err(failed)?;
+        let questions = api::forget_authors(&fetched, &forgotten).map_err(|error| match error {
+            SourceError::InUse(_) => Failure::NotReady(error.to_string()),
+            error => Failure::Failed(error.into()),
+        })?;
+        gone.questions += questions as u64;
+    }
+    Ok(gone)
+}
+
+fn failed(error: CorpusError) -> Failure {
+    match error {
+        CorpusError::Refused(sentence) => Failure::Usage(sentence),
+        error => Failure::Failed(error.into()),
+    }
 }

@@ -1,19 +1,20 @@
 //! `understudy data`: preferences out of corpora and into them, and what they are like.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
+use understudy_checkpoints::whole::write_file;
 
 use super::{Failure, Global, Outcome, corpora, progress_bar};
 use crate::config::Config;
 use crate::corpus::{self, Corpus, CorpusError};
 use crate::preferences::comparisons::MOST_PAIRS;
 use crate::preferences::held_out::{self, HeldOut};
-use crate::preferences::jsonl::{self, ExportPlan, Format, Origin};
+use crate::preferences::jsonl::{self, ExportPlan, Format, ImportError, Origin};
 use crate::preferences::summary::{Summary, summary};
 use crate::preferences::{Exposure, Rule, Scoring};
 use crate::sources::{Shares, Split};
@@ -96,6 +97,9 @@ pub struct ImportFlags {
     /// Licence of texts that do not state one
     #[arg(long, value_name = "NAME")]
     licence: String,
+    /// The terms allow training a language model (asked for where posts of Stack Exchange are of July 2024 or later)
+    #[arg(long)]
+    may_train: bool,
 }
 
 /// Flags of `data report`.
@@ -198,23 +202,15 @@ fn export(global: &Global, config: &Config, flags: &ExportFlags) -> Outcome {
     Ok(())
 }
 
-/// Writes a file beside its place and puts it there when it is whole.
+/// A file that appears whole or not at all.
 fn whole<T>(path: &Path, write: impl FnOnce(&mut dyn Write) -> anyhow::Result<T>) -> Result<T, Failure> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp");
-    let work = path.with_file_name(name);
-    let named = |error: std::io::Error| anyhow::anyhow!("cannot write '{}': {error}", path.display());
-    let mut out = BufWriter::new(File::create(&work).map_err(named)?);
-    let done = write(&mut out).and_then(|done| {
-        let file = out.into_inner().map_err(|error| named(error.into_error()))?;
-        file.sync_all().map_err(named)?;
-        std::fs::rename(&work, path).map_err(named)?;
-        Ok(done)
+    let done = write_file(path, |file| {
+        let mut out = BufWriter::new(file);
+        let done = write(&mut out)?;
+        out.flush()?;
+        anyhow::Ok(done)
     });
-    if done.is_err() {
-        let _ = std::fs::remove_file(&work);
-    }
-    Ok(done?)
+    Ok(done.with_context(|| format!("cannot write '{}'", path.display()))?)
 }
 
 fn clean(corpora: &[Corpus], shares: Shares) -> Result<HeldOut, Failure> {
@@ -223,11 +219,16 @@ fn clean(corpora: &[Corpus], shares: Shares) -> Result<HeldOut, Failure> {
 
 fn import(global: &Global, config: &Config, flags: &ImportFlags) -> Outcome {
     corpus::check_name(&flags.source).map_err(Failure::Usage)?;
-    let ImportFlags { file, source, terms, licence } = flags;
-    let origin = Origin { source: source.clone(), terms: terms.clone(), licence: licence.clone() };
+    let ImportFlags { file, source, terms, licence, may_train } = flags;
+    let (source, terms, licence) = (source.clone(), terms.clone(), licence.clone());
+    let origin = Origin { source, terms, licence, may_train: *may_train };
     let corpora = config.data.dir.join(corpus::FOLDER);
-    let done = jsonl::import(file, &corpora, &origin).map_err(|error| Failure::Failed(error.into()))?;
-    let folder = corpora.join(source);
+    let done = jsonl::import(file, &corpora, &origin).map_err(|error| match error {
+        ImportError::Clause(_) => Failure::Usage(error.to_string()),
+        error => Failure::Failed(error.into()),
+    })?;
+    let Origin { source, .. } = origin;
+    let folder = corpora.join(&source);
     if global.json {
         let mut told = json!(done);
         told["folder"] = json!(folder);

@@ -34,7 +34,7 @@ Examples:
   understudy evaluate --compare base                      the newest checkpoint against the base model
   understudy evaluate --checkpoint data/models/policy --judge data/models/gold --report report.md
   understudy evaluate --checkpoint base --reward data/models/reward --questions 16 --json
-  understudy evaluate --set source.kind=stack_exchange --set source.path=Posts.xml --questions 64 --json"
+  understudy evaluate --set source.kind=stack_exchange --set source.path=Posts.xml --set source.terms=cc-by-sa-4.0 --json"
 )]
 pub struct Flags {
     /// Most questions

@@ -51,7 +51,7 @@ pub(super) fn run(global: &Global, flags: Flags) -> Outcome {
     let reading = byte_bar(ingest::length(&path), global.json);
     let writing = progress_bar(0, "questions", global.json);
     let manifest = ingest::ingest(&path, &corpora, &provenance, &reading, &writing).map_err(|error| match error {
-        IngestError::Clause { .. } => Failure::Usage(error.to_string()),
+        IngestError::Clause(_) => Failure::Usage(error.to_string()),
         error => Failure::Failed(error.into()),
     })?;
     reading.finish_and_clear();

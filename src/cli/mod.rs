@@ -14,7 +14,6 @@ mod demo;
 mod doctor;
 mod evaluate;
 mod export;
-mod failure;
 mod global;
 mod ingest;
 mod learned;
@@ -36,9 +35,8 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::failure::{Failure, Outcome};
 use crate::speaker::Which;
-
-pub use failure::{Failure, Outcome};
 pub use global::Global;
 
 /// Online RLHF as one program: answers live, is rated live, learns live.
@@ -71,7 +69,7 @@ pub enum Command {
     Simulate(simulate::Flags),
     /// Answer one question without a daemon
     Ask(ask::Flags),
-    /// Measure the gold reward of fresh answers to held-out questions
+    /// Tell how good answers to held-out questions are, by themselves and beside another model's
     Evaluate(evaluate::Flags),
     /// Bring in a Stack Exchange dump: a folder, an official .7z, or a Posts.xml
     Ingest(ingest::Flags),

@@ -7,11 +7,12 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::{Failure, Global, Outcome, corpora, progress_bar};
+use crate::bell::Bell;
 use crate::config::{Config, Pace};
 use crate::corpus::Corpus;
 use crate::phases::run::{Learned, Orders, run};
-use crate::phases::stop::Stop;
 use crate::phases::{Phase, Places, Settings};
+use crate::signals;
 use crate::speaker::{Speaker, Which};
 
 /// Flags of all three phases.
@@ -37,7 +38,7 @@ pub(super) struct Begun {
     pub(super) corpora: Vec<Corpus>,
     pub(super) speaker: Speaker,
     pub(super) limit: Option<Duration>,
-    pub(super) stop: Stop,
+    pub(super) stop: Bell,
 }
 
 /// Loads configuration, corpora and model; hears signals from here on.
@@ -52,7 +53,15 @@ pub(super) fn begin(global: &Global, common: &Common) -> Result<Begun, Failure> 
     crate::telemetry::start_logs(&config.log);
     let corpora = corpora::chosen(&config.data.dir, &common.corpus)?;
     let speaker = Speaker::load(&config, &Which::Base)?;
-    Ok(Begun { config, corpora, speaker, limit, stop: Stop::on_signals()? })
+    Ok(Begun { config, corpora, speaker, limit, stop: signals::bell(leave)? })
+}
+
+/// Told twice.
+fn leave() {
+    let sentence = "told twice: left at once; the same command goes on from the last checkpoint";
+    eprintln!("understudy: {sentence}");
+    Failure::Ended { code: 130, sentence: sentence.to_owned() }.leave_threads_behind();
+    std::process::exit(130);
 }
 
 /// Runs the phase to its end.

@@ -4,12 +4,12 @@ use std::io::{self, BufWriter, ErrorKind, Write};
 use std::time::Duration;
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use super::{Failure, Global, Outcome};
 use crate::bell::Bell;
 use crate::corpus::{self, Corpus, Moment};
+use crate::signals;
 use crate::sources::stack_exchange::date;
 
 /// Flags of `replay`.
@@ -51,7 +51,7 @@ pub(super) fn run(global: &Global, flags: &Flags) -> Outcome {
     corpus::check_name(&flags.source).map_err(Failure::Usage)?;
     let folder = config.data.dir.join(corpus::FOLDER).join(&flags.source);
     let corpus = Corpus::open(&folder).map_err(|error| Failure::Failed(error.into()))?;
-    let end = interrupted()?;
+    let end = signals::bell(|| std::process::exit(130))?;
     let replay = corpus.replay().map_err(|error| Failure::Failed(error.into()))?;
     let replay = replay.between(flags.from.unwrap_or(i64::MIN), flags.to.unwrap_or(i64::MAX));
     let out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
@@ -94,25 +94,6 @@ fn tell(
         out.write_all(&line).and_then(|()| out.write_all(b"\n")).map_err(Told::Out)?;
     }
     out.flush().map_err(Told::Out)
-}
-
-/// Rings at the first SIGINT or SIGTERM.
-fn interrupted() -> io::Result<Bell> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (mut int, mut term) = runtime
-        .block_on(async { Ok::<_, io::Error>((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)) })?;
-    let bell = Bell::default();
-    let rings = bell.clone();
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        runtime.block_on(async {
-            tokio::select! {
-                _ = int.recv() => {}
-                _ = term.recv() => {}
-            }
-        });
-        rings.ring();
-    })?;
-    Ok(bell)
 }
 
 #[cfg(test)]

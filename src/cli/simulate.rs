@@ -41,7 +41,7 @@ Examples:
   understudy simulate --updates 50 --out curve.jsonl
   understudy simulate --lockstep --updates 50 --data-dir data/exact
   understudy simulate --compare-utilities --seeds 5 --updates 40 --out compare.json --svg compare.svg
-  understudy simulate --minutes 30 --out curve.jsonl --set source.kind=stack_exchange --set source.path=Posts.xml"
+  understudy simulate --minutes 30 --out curve.jsonl --set source.kind=stack_exchange --set source.path=Posts.xml --set source.terms=cc-by-sa-4.0"
 )]
 pub struct Flags {
     /// End (each run) after so many policy updates

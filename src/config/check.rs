@@ -62,13 +62,15 @@ pub(super) fn check(loaded: &Loaded) -> Result<(), ConfigError> {
     rule(source.speed >= 0.0 && source.speed.is_finite(), "source.speed", "give 0 (no waiting) or seconds a second")?;
     let dated = source.from.is_empty() || date::parse(&source.from).is_some();
     rule(dated, "source.from", "give a date such as \"2024-01-31\", or nothing")?;
+    if matches!(source.kind, SourceKind::Api | SourceKind::StackExchange) {
+        rule(!source.terms.trim().is_empty(), "source.terms", "say under which terms you have the questions")?;
+    }
     if source.kind == SourceKind::Api {
         rule(
             check_name(&source.site).is_ok(),
             "source.site",
             "name the site to ask, such as \"beer.stackexchange.com\"",
         )?;
-        rule(!source.terms.trim().is_empty(), "source.terms", "say under which terms you use the API's questions")?;
         let remedy = "what is newer than July 2024 is handed out for uses that do not include the training of a language \
                       model, and this program trains one; where the terms that you have allow it, say so with true";
         rule(source.may_train, "source.may_train", remedy)?;

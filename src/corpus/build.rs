@@ -13,7 +13,7 @@ use understudy_checkpoints::whole::{self, replace_folder};
 
 use super::forget::{self, Forgotten};
 use super::manifest::FORMAT;
-use super::{Corpus, CorpusError, Counts, Manifest, Thread, check_name, io};
+use super::{CorpusError, Counts, Manifest, Thread, check_name, io};
 
 /// A corpus in the making.
 pub struct Builder {
@@ -27,6 +27,8 @@ pub struct Builder {
     votes_known: bool,
     gone: Forgotten,
     manifest: Manifest,
+    /// Nobody else builds in the folder of corpora meanwhile.
+    _alone: File,
 }
 
 impl Builder {
@@ -37,15 +39,25 @@ impl Builder {
             let sentence = "the terms are empty; say under which terms you have the data, for instance cc-by-sa-4.0";
             return Err(CorpusError::Refused(sentence.to_owned()));
         }
-        let (target, work) = (corpora.join(source), corpora.join(format!(".{source}.tmp")));
         fs::create_dir_all(corpora).map_err(io("make", corpora))?;
+        Self::begin_alone(forget::alone(corpora)?, corpora, source, terms, site)
+    }
+
+    /// The same for who has the right to change what is in the folder.
+    pub(super) fn begin_alone(
+        alone: File,
+        corpora: &Path,
+        source: &str,
+        terms: &str,
+        site: Option<String>,
+    ) -> Result<Self, CorpusError> {
+        let (target, work) = (corpora.join(source), corpora.join(format!(".{source}.tmp")));
         // What an interrupted run left.
         remove(&work)?;
         fs::create_dir(&work).map_err(io("make", &work))?;
         let path = work.join("threads.jsonl");
         let out = BufWriter::with_capacity(1 << 20, File::create_new(&path).map_err(io("write", &path))?);
-        // Who was to be forgotten stays so. A corpus that cannot be read is replaced, and says so when it is read.
-        let forgotten = Corpus::open(&target).map(|old| old.manifest().forgotten.clone()).unwrap_or_default();
+        let forgotten = forget::forgotten(corpora, source)?;
         let manifest = Manifest {
             format: FORMAT,
             source: source.to_owned(),
@@ -69,6 +81,7 @@ impl Builder {
             votes_known: false,
             gone: Forgotten::default(),
             manifest,
+            _alone: alone,
         })
     }
 
@@ -85,11 +98,6 @@ impl Builder {
     /// What was written so far.
     pub fn counts(&self) -> &Counts {
         &self.counts
-    }
-
-    /// Leaves out what `who` (a user's number or shown name) wrote, now and in every later corpus of this source.
-    pub fn forget(&mut self, who: &str) {
-        self.manifest.forgotten.insert(who.to_owned());
     }
 
     /// What was left out of those who are forgotten.

@@ -13,7 +13,8 @@ mod tests;
 mod thread;
 
 pub use build::Builder;
-pub use forget::{Forgotten, forget_author, remove};
+pub(crate) use forget::is_one_of;
+pub use forget::{Forgotten, forget_author, forgotten, remember_to_forget, remove};
 pub use manifest::{Counts, Manifest, check_name};
 pub use read::{Corpus, list};
 pub use replay::{Moment, Replay, What};

@@ -182,6 +182,30 @@ fn who_is_to_be_forgotten_is_forgotten_now_and_at_every_later_ingest() {
     );
     assert!(read().is_empty());
     assert!(forget_author(folder.path(), "s", "Nobody").unwrap().1 == Forgotten::default());
+    // Neither damage nor removal brings anybody back.
+    std::fs::write(folder.path().join("s/manifest.json"), "{").unwrap();
+    build(folder.path(), &threads);
+    assert!(read().is_empty());
     remove(folder.path(), "s").unwrap();
     assert!(list(folder.path()).unwrap().is_empty() && remove(folder.path(), "s").is_err());
+    build(folder.path(), &threads);
+    assert!(read().is_empty());
+}
+
+#[test]
+fn two_never_change_the_corpora_at_once() {
+    let folder = TempDir::new().unwrap();
+    build(folder.path(), &[thread(1, vec![])]);
+    let building = Builder::begin(folder.path(), "other", "own", None).unwrap();
+    let refusals = [
+        Builder::begin(folder.path(), "s", "own", None).err(),
+        forget_author(folder.path(), "s", "Ana").err(),
+        remove(folder.path(), "s").err(),
+    ];
+    for refusal in refusals {
+        let said = refusal.unwrap().to_string();
+        assert!(said.contains("another process is changing what is in"), "{said}");
+    }
+    drop(building);
+    remove(folder.path(), "s").unwrap();
 }

@@ -66,10 +66,9 @@ impl Judge {
                     "'{shown}' is no reward model; name a checkpoint of the daemon or a folder of 'understudy reward'"
                 )
             };
-            let LearnerState { tensors, mut scalars } = checkpoint::load(path)
-                .map_err(anyhow::Error::from)
-                .and_then(|c| Ok(Saved::reward(&c)?))
-                .with_context(of)?;
+            let checkpoint = checkpoint::load(path).with_context(of)?;
+            speaker.stands_under(&checkpoint).map_err(|failure| anyhow::anyhow!(failure.to_string()))?;
+            let LearnerState { tensors, mut scalars } = Saved::reward(&checkpoint).with_context(of)?;
             (config.reward.learner.clone(), LearnerState { tensors, scalars: scalars["learner"].take() })
         };
         let (trunk, branch) = (speaker.trunk.shallow_clone(), &speaker.branch);
@@ -114,10 +113,10 @@ fn rollouts(question: &Question, prompt: &[i64], answers: &[Said]) -> Vec<Rollou
 mod tests {
     use super::*;
     use crate::evaluation::scored::tests::tiny;
-    use crate::phases::digest;
     use crate::phases::folder::{ABOUT, About};
     use understudy_actors::checkpoint::encode;
     use understudy_learning::reward::HeadStart;
+    use understudy_model::digest;
 
     #[test]
     fn a_reward_model_from_a_folder_scores_as_the_learner_that_was_saved() {

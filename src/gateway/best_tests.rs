@@ -118,6 +118,12 @@ async fn the_best_of_the_draws_is_given_and_what_nobody_is_sure_of_is_kept_back_
         let said = choice["message"]["content"].as_str().unwrap();
         assert!(said.contains("not sure") && choice["answer_id"] == json!(11), "{choice}");
     }
+    // What is kept back is not told token by token either.
+    for (below, told) in [(None, true), (Some(1.3), false)] {
+        let body = json!({"messages": [{"role": "user", "content": "why"}], "logprobs": true});
+        let (reply, _) = asked(&scores, body, |g| g.abstain_below = below).await;
+        assert_eq!((reply.body.contains("text 1"), !reply.json()["choices"][0]["logprobs"].is_null()), (told, told));
+    }
     // Bounds that are kept.
     let bounds = |g: &mut Generation| (g.abstain_below, g.abstain_std_above) = (Some(1.2), Some(0.5));
     assert_eq!(asked(&scores, question("why"), bounds).await.0.json()["choices"][0]["abstained"], json!(false));

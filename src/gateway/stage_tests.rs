@@ -79,6 +79,7 @@ async fn orders_reach_the_stage_and_refusals_say_why() {
             post("/v1/stage/pin", ""),
             post("/v1/stage/unpin", "{\"version\": 7}"),
             post("/v1/stage/promote", "{\"versoin\": 7}"),
+            post("/v1/stage/rollback", "{\"version\": 5}"),
         ],
     )
     .await;
@@ -96,6 +97,7 @@ async fn orders_reach_the_stage_and_refusals_say_why() {
         refused(400, "invalid_request"),
         refused(400, "invalid_request"),
         refused(400, "invalid_request"),
+        (200, None),
     ];
     assert_eq!(told, wanted);
     assert_eq!(replies[0].json()["lead"]["version"], json!(3));
@@ -110,6 +112,7 @@ async fn orders_reach_the_stage_and_refusals_say_why() {
         Order::Rollback(None),
         Order::Pin(7),
         Order::Unpin,
+        Order::Rollback(Some(5)),
     ];
     assert_eq!(orders, wanted);
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
+use understudy_learning::stages::Question;
 
 use crate::corpus::{Post, Thread};
 
@@ -19,7 +20,7 @@ pub const LINES: &str = "attribution.jsonl";
 pub struct Credit {
     /// The name of the source.
     pub source: String,
-    /// Its id there.
+    /// Its id there; 0 where that is no number.
     pub post: u64,
     /// "question" or "answer".
     pub what: String,
@@ -76,6 +77,23 @@ impl Credits {
         };
         credit(&thread.question, "question");
         answers.into_iter().for_each(|answer| credit(answer, "answer"));
+    }
+
+    /// A question that was put before the model.
+    pub fn ask(&mut self, question: &Question) {
+        let not_stated = || "not stated".to_owned();
+        let author = question.author.as_ref();
+        self.0.insert(Credit {
+            source: question.source.clone(),
+            post: question.id.rsplit('/').next().and_then(|id| id.parse().ok()).unwrap_or(0),
+            what: "question".to_owned(),
+            title: question.title.clone(),
+            author: author.map(|author| author.name.clone()),
+            author_url: author.and_then(|author| author.url.clone()),
+            url: question.url.clone(),
+            licence: question.licence.clone().unwrap_or_else(not_stated),
+            terms: question.terms.clone().unwrap_or_else(not_stated),
+        });
     }
 
     /// Takes up another model's.

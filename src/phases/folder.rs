@@ -15,10 +15,9 @@ use understudy_actors::checkpoint::{decode, encode};
 use understudy_checkpoints::whole::{remove, replace_folder};
 use understudy_learning::LearnerState;
 use understudy_learning::reward::{RewardConfig, RewardLearner};
-use understudy_model::{Branch, ExportParts, ModelCard, Trunk, export};
+use understudy_model::{Branch, ExportParts, ModelCard, Trunk, digest, export};
 
 use super::credit::{Credits, LINES};
-use super::digest;
 use super::run::Learned;
 use crate::corpus::Corpus;
 use crate::speaker::Speaker;
@@ -31,7 +30,7 @@ const REWARD_SCALARS: &str = "reward.json";
 /// Where a model comes from.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct About {
-    /// "sft", "reward" or "ppo".
+    /// "sft", "reward", "ppo" or "live"; empty where nothing was learned.
     pub phase: String,
     /// The model that learning began with, at the very beginning.
     pub base_model: Option<String>,
@@ -39,7 +38,7 @@ pub struct About {
     pub licence: Option<String>,
     /// Phases that it went through, this one last.
     pub phases: Vec<String>,
-    /// The corpora, with their terms.
+    /// What it learned from, with the terms; that of earlier phases first.
     pub corpora: Vec<Source>,
     /// Digest of the frozen layers.
     pub trunk: String,
@@ -53,39 +52,60 @@ pub struct About {
     pub after: Map<String, Value>,
 }
 
-/// A corpus that was learned from.
+/// A source that was learned from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Source {
     /// Its name.
     pub name: String,
     /// The terms under which the operator has it.
     pub terms: String,
-    /// SHA-256 of its threads.
+    /// SHA-256 of its threads; empty where it is no corpus.
     pub sha256: String,
+}
+
+impl Source {
+    /// A corpus.
+    pub fn of(corpus: &Corpus) -> Self {
+        let manifest = corpus.manifest();
+        Self { name: manifest.source.clone(), terms: manifest.terms.clone(), sha256: manifest.sha256.clone() }
+    }
 }
 
 impl About {
     /// Of what `phase` learned, beginning with the speaker's model, which was read from `model`.
     pub fn of(phase: &str, speaker: &Speaker, model: &Path, corpora: &[Corpus], learned: &Learned) -> Self {
-        let earlier = Self::read(model).unwrap_or_default();
-        let mut phases = earlier.phases;
-        phases.push(phase.to_owned());
-        let source = |corpus: &Corpus| {
-            let manifest = corpus.manifest();
-            Source { name: manifest.source.clone(), terms: manifest.terms.clone(), sha256: manifest.sha256.clone() }
-        };
         Self {
-            phase: phase.to_owned(),
-            base_model: earlier.base_model.or_else(|| Some(speaker.name(model))),
-            licence: earlier.licence.or_else(|| speaker.loaded.source.licence.clone()),
-            phases,
-            corpora: corpora.iter().map(source).collect(),
-            trunk: digest(&speaker.trunk.tensors()),
             steps: learned.steps,
             best_step: learned.best_step,
             before: learned.before.clone(),
             after: learned.after.clone(),
+            ..Self::as_read(speaker, model).then(phase, corpora.iter().map(Source::of))
         }
+    }
+
+    /// Of the speaker's model as it was read from `model`; figures are left out.
+    pub fn as_read(speaker: &Speaker, model: &Path) -> Self {
+        let earlier = Self::read(model).unwrap_or_default();
+        Self {
+            base_model: earlier.base_model.or_else(|| Some(speaker.name(model))),
+            licence: earlier.licence.or_else(|| speaker.loaded.source.licence.clone()),
+            trunk: digest(&speaker.trunk.tensors()),
+            before: Map::new(),
+            after: Map::new(),
+            ..earlier
+        }
+    }
+
+    /// After another phase, which learned from `sources`.
+    pub fn then(mut self, phase: &str, sources: impl IntoIterator<Item = Source>) -> Self {
+        phase.clone_into(&mut self.phase);
+        self.phases.push(phase.to_owned());
+        for source in sources {
+            if !self.corpora.contains(&source) {
+                self.corpora.push(source);
+            }
+        }
+        self
     }
 
     /// Of a folder; `None` where it says nothing.
@@ -100,20 +120,31 @@ impl About {
             told.map(|(name, value)| format!("{} {value:.4}", name.replace('_', " "))).collect::<Vec<_>>().join(", ")
         };
         let corpora = self.corpora.iter().map(|source| format!("- {} (terms: {})\n", source.name, source.terms));
-        let description = format!(
-            "{what}\n\nPhases of Understudy so far: {}. {} steps; these weights are those after step {}.\n\n\
-             Held-out questions before: {}.\n\nAfter: {}.\n\n## Data\n\n{}\nWho wrote what it learned from: \
-             [ATTRIBUTION.md](ATTRIBUTION.md), post by post in [{LINES}]({LINES}). Posts under CC BY-SA ask whoever shares \
-             what is derived from them to name their authors and to share it alike.\n",
-            self.phases.join(", "),
-            self.steps,
-            self.best_step,
-            figures(&self.before),
-            figures(&self.after),
-            corpora.collect::<String>(),
-        );
+        let mut description = format!("{what}\n\n");
+        if !self.phases.is_empty() {
+            let (phases, steps, best) = (self.phases.join(", "), self.steps, self.best_step);
+            description.push_str(&format!(
+                "Phases of Understudy so far: {phases}. {steps} steps; these weights are those after step {best}.\n\n"
+            ));
+        }
+        if !self.after.is_empty() {
+            let (before, after) = (figures(&self.before), figures(&self.after));
+            description.push_str(&format!("Held-out questions before: {before}.\n\nAfter: {after}.\n\n"));
+        }
+        if !self.corpora.is_empty() {
+            description.push_str(&format!(
+                "## Data\n\n{}\nWho wrote what it learned from: [ATTRIBUTION.md](ATTRIBUTION.md), post by post in \
+                 [{LINES}]({LINES}). Posts under CC BY-SA ask whoever shares what is derived from them to name their authors \
+                 and to share it alike.\n",
+                corpora.collect::<String>(),
+            ));
+        }
+        let name = match self.phase.as_str() {
+            "" => base.to_owned(),
+            phase => format!("{base}, {phase} by Understudy"),
+        };
         ModelCard {
-            name: format!("{base}, {} by Understudy", self.phase),
+            name,
             description,
             base_model: self.base_model.clone(),
             licence: self.licence.clone(),
@@ -143,10 +174,12 @@ pub fn write_model(
             text: Some(&loaded.text),
             defaults: &loaded.defaults,
             card: &about.card("A language model that answers questions."),
-            attribution: Some(&credits.markdown()),
+            attribution: (!credits.is_empty()).then(|| credits.markdown()).as_deref(),
         },
     )?;
-    write(&work.join(LINES), credits.lines().as_bytes())?;
+    if !credits.is_empty() {
+        write(&work.join(LINES), credits.lines().as_bytes())?;
+    }
     write(&work.join(ABOUT), &serde_json::to_vec_pretty(about)?)?;
     put_in_place(&work, target)
 }

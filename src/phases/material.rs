@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 
 use understudy_learning::stages::{Question, without_targets};
 
-use crate::cli::Failure;
 use crate::config::Config;
 use crate::corpus::{self, Corpus, Post, Thread};
 use crate::evaluation::scored::written;
+use crate::failure::Failure;
 use crate::preferences::duplicates::{Fingerprint, Index};
 use crate::sources::{Split, split, title_only};
 use crate::speaker::Speaker;

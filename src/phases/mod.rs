@@ -11,7 +11,6 @@ pub mod reward;
 pub mod run;
 mod saved;
 pub mod sft;
-pub mod stop;
 #[cfg(test)]
 mod tests;
 
@@ -19,12 +18,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde_json::{Map, Value};
-use tch::{Kind, Tensor};
 use understudy_learning::LearnerState;
-use understudy_model::hash::mixed;
+use understudy_model::digest;
 
+use crate::bell::Bell;
 use crate::speaker::Speaker;
-use stop::Stop;
 
 /// Keys of the configuration (and what else decides) with their values, as a run began with them.
 pub type Settings = BTreeMap<String, Value>;
@@ -45,10 +43,10 @@ pub struct Look {
 pub trait Phase {
     /// Learns for the `step`-th time (from 0) and tells figures of it; `None`, and nothing is learned, where `stop` came
     /// before it could.
-    fn step(&mut self, step: u64, stop: &Stop) -> anyhow::Result<Option<Map<String, Value>>>;
+    fn step(&mut self, step: u64, stop: &Bell) -> anyhow::Result<Option<Map<String, Value>>>;
 
     /// Looks at held-out questions; `None` where `stop` came first.
-    fn look(&mut self, stop: &Stop) -> anyhow::Result<Option<Look>>;
+    fn look(&mut self, stop: &Bell) -> anyhow::Result<Option<Look>>;
 
     /// Everything that it needs to go on.
     fn state(&self) -> LearnerState;
@@ -74,26 +72,6 @@ impl Places {
     pub fn of(data: &std::path::Path, phase: &str, model: &str) -> Self {
         Self { work: data.join(phase), model: data.join("models").join(model) }
     }
-}
-
-/// Numbers of each tensor that [`digest`] looks at.
-const LOOKED_AT: i64 = 64;
-
-/// Names these weights: a hash of their names, shapes and some of the numbers of each, spread over it. Learning changes all
-/// numbers of a layer, so another model has another digest.
-pub fn digest(tensors: &[(String, Tensor)]) -> String {
-    let mut bytes = Vec::new();
-    for (name, tensor) in tensors {
-        bytes.extend(name.bytes());
-        tensor.size().iter().for_each(|length| bytes.extend(length.to_le_bytes()));
-        let flat = tch::no_grad(|| tensor.reshape([-1]).to_device(tch::Device::Cpu).to_kind(Kind::Float));
-        let numbers = flat.numel() as i64;
-        (0..LOOKED_AT.min(numbers)).for_each(|place| {
-            let number = flat.double_value(&[place * numbers / LOOKED_AT.min(numbers)]) as f32;
-            bytes.extend(number.to_bits().to_le_bytes());
-        });
-    }
-    format!("{:016x}", mixed(bytes))
 }
 
 /// The digests of a model's frozen and of its learning part.

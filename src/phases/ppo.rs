@@ -17,19 +17,19 @@ use understudy_learning::stages::{Prompt, Rollout, Sampling, ScoredRollout, Trun
 use understudy_learning::state::{get_f64, put_f64};
 use understudy_learning::tensors::{answer_positions, rollout_states};
 use understudy_model::{
-    Branch, Engine, EngineConfig, Event, Output, Request, SamplingParams, TextCodec, Trunk, token_logprobs,
+    Branch, Engine, EngineConfig, Event, Output, Request, SamplingParams, TextCodec, Trunk, digest, token_logprobs,
 };
 
 use super::credit::Credits;
 use super::folder::RewardFolder;
 use super::material::{self, Gathered, asked, prompt};
 use super::sft::{policy_only, shared_settings};
-use super::stop::Stop;
-use super::{Look, Phase, Settings, digest};
-use crate::cli::Failure;
+use super::{Look, Phase, Settings};
+use crate::bell::Bell;
 use crate::config::Config;
 use crate::corpus::{Corpus, Thread};
 use crate::evaluation::Estimate;
+use crate::failure::Failure;
 use crate::sources::{Split, split};
 use crate::speaker::{Speaker, engine_config, sampling};
 
@@ -134,7 +134,7 @@ impl PpoPhase {
         prompts: &[&Prompt],
         samples: usize,
         what: &str,
-        stop: &Stop,
+        stop: &Bell,
     ) -> anyhow::Result<Option<Vec<Rollout>>> {
         let policy: Branch = self.learner.policy_snapshot();
         let trunk = self.trunk.shallow_clone();
@@ -147,7 +147,7 @@ impl PpoPhase {
         let mut outputs: Vec<Vec<Option<Output>>> = prompts.iter().map(|_| vec![None; samples]).collect();
         let mut next = 0;
         while next < prompts.len() || !engine.is_idle() {
-            if stop.asked() {
+            if stop.is_rung() {
                 return Ok(None);
             }
             while next < prompts.len() && engine.waiting() == 0 {
@@ -215,7 +215,7 @@ impl PpoPhase {
 }
 
 impl Phase for PpoPhase {
-    fn step(&mut self, step: u64, stop: &Stop) -> anyhow::Result<Option<Map<String, Value>>> {
+    fn step(&mut self, step: u64, stop: &Bell) -> anyhow::Result<Option<Map<String, Value>>> {
         let (mean, spread) = self.scale.context("there was no look before the first step")?;
         let questions = self.questions.min(self.train.len());
         let batches = (self.train.len() / questions) as u64;
@@ -247,7 +247,7 @@ impl Phase for PpoPhase {
         }
     }
 
-    fn look(&mut self, stop: &Stop) -> anyhow::Result<Option<Look>> {
+    fn look(&mut self, stop: &Bell) -> anyhow::Result<Option<Look>> {
         let prompts: Vec<&Prompt> = self.held_out.iter().collect();
         let Some(answers) = self.answers(&prompts, 1, "look", stop)? else { return Ok(None) };
         let raw: Vec<f64> = self.reward.score(&answers)?.iter().map(|score| score.score).collect();

@@ -18,12 +18,12 @@ use understudy_learning::stages::{Feedback, FeedbackKind, Prompt, Question, Roll
 use super::credit::Credits;
 use super::material::{self, Gathered, answer, as_read, asked, prompt};
 use super::sft::shared_settings;
-use super::stop::Stop;
 use super::{Look, Phase, Settings};
-use crate::cli::Failure;
+use crate::bell::Bell;
 use crate::config::Config;
 use crate::corpus::{Corpus, Post, Thread};
 use crate::evaluation::answers::{Answers, ask, finished};
+use crate::failure::Failure;
 use crate::preferences::accuracy::Accuracy;
 use crate::preferences::{Exposure, Rule, Scoring, VotedPair, VotedQuestion};
 use crate::sources::Split;
@@ -250,14 +250,14 @@ impl Voted {
 const MOST_PAIRS: u64 = 64 * 63 / 2;
 
 impl Phase for RewardPhase {
-    fn step(&mut self, step: u64, stop: &Stop) -> anyhow::Result<Option<Map<String, Value>>> {
+    fn step(&mut self, step: u64, stop: &Bell) -> anyhow::Result<Option<Map<String, Value>>> {
         let batches = self.train.len().div_ceil(self.batch) as u64;
         let order = Stream::new(self.seed, Purpose::Shuffle, step / batches).permutation(self.train.len());
         let first = (step % batches) as usize * self.batch;
         let places = &order[first..order.len().min(first + self.batch)];
         let mut events = Vec::new();
         for &place in places {
-            if stop.asked() {
+            if stop.is_rung() {
                 return Ok(None);
             }
             self.train[place].digest(&self.learner)?;
@@ -272,10 +272,10 @@ impl Phase for RewardPhase {
         Ok(Some(figures))
     }
 
-    fn look(&mut self, stop: &Stop) -> anyhow::Result<Option<Look>> {
+    fn look(&mut self, stop: &Bell) -> anyhow::Result<Option<Look>> {
         let (mut losses, mut own, mut longer, mut older) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for voted in &mut self.held_out {
-            if stop.asked() {
+            if stop.is_rung() {
                 return Ok(None);
             }
             voted.digest(&self.learner)?;

@@ -16,10 +16,10 @@ use tokio::time::Instant;
 use understudy_learning::LearnerState;
 
 use super::saved::{self, BestLook, Position, Saved};
-use super::stop::Stop;
 use super::{Look, Phase, Settings};
-use crate::cli::Failure;
+use crate::bell::Bell;
 use crate::config::Pace;
+use crate::failure::Failure;
 
 /// What is asked of a run.
 #[derive(Debug, Clone)]
@@ -72,7 +72,7 @@ pub struct Learned {
 /// Runs `phase` until its end, going on from what lies in `orders.work`; `bar` counts steps.
 ///
 /// A signal ends it with a checkpoint and an error that says so.
-pub fn run(phase: &mut dyn Phase, orders: &Orders<'_>, stop: &Stop, bar: &ProgressBar) -> Result<Learned, Failure> {
+pub fn run(phase: &mut dyn Phase, orders: &Orders<'_>, stop: &Bell, bar: &ProgressBar) -> Result<Learned, Failure> {
     let work = orders.work;
     fs::create_dir_all(work).with_context(|| format!("cannot make the folder '{}'", work.display()))?;
     let _lock = lock(work)?;
@@ -111,7 +111,7 @@ pub fn run(phase: &mut dyn Phase, orders: &Orders<'_>, stop: &Stop, bar: &Progre
         if orders.limit.is_some_and(|limit| run.begun.elapsed() >= limit) {
             break Ending::Time;
         }
-        if stop.asked() {
+        if stop.is_rung() {
             return Err(run.told_to_end(phase)?);
         }
         let Some(figures) = phase.step(step, stop)? else { return Err(run.told_to_end(phase)?) };
@@ -192,7 +192,7 @@ impl Run<'_> {
     }
 
     /// A look at the end, where the rhythm has none; nothing of it is kept. `None` where a signal came first.
-    fn beyond(&self, phase: &mut dyn Phase, stop: &Stop) -> Result<Option<Option<Look>>, Failure> {
+    fn beyond(&self, phase: &mut dyn Phase, stop: &Bell) -> Result<Option<Option<Look>>, Failure> {
         if self.position.looked == Some(self.position.step) {
             return Ok(Some(None));
         }

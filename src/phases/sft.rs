@@ -10,12 +10,12 @@ use understudy_learning::state::{put_tensors, with_prefix};
 
 use super::credit::Credits;
 use super::material::{self, Gathered, answer, asked, prompt, to_imitate};
-use super::stop::Stop;
 use super::{Look, Phase, Settings, digests};
-use crate::cli::Failure;
+use crate::bell::Bell;
 use crate::config::{Config, Pace};
 use crate::corpus::{Corpus, Thread};
 use crate::evaluation::Estimate;
+use crate::failure::Failure;
 use crate::sources::Split;
 use crate::speaker::Speaker;
 
@@ -157,7 +157,7 @@ pub(super) fn shared_settings(
 }
 
 impl Phase for SftPhase {
-    fn step(&mut self, step: u64, _: &Stop) -> anyhow::Result<Option<Map<String, Value>>> {
+    fn step(&mut self, step: u64, _: &Bell) -> anyhow::Result<Option<Map<String, Value>>> {
         let mut update = self.learner.begin_update(self.minibatch(step))?;
         loop {
             // A minibatch takes seconds: a signal waits for it.
@@ -168,11 +168,11 @@ impl Phase for SftPhase {
         }
     }
 
-    fn look(&mut self, stop: &Stop) -> anyhow::Result<Option<Look>> {
+    fn look(&mut self, stop: &Bell) -> anyhow::Result<Option<Look>> {
         let (mut sum, mut tokens) = (0.0, 0);
         let mut by_question = Vec::new();
         for question in &self.held_out {
-            if stop.asked() {
+            if stop.is_rung() {
                 return Ok(None);
             }
             let loss = self.learner.evaluate(std::slice::from_ref(question))?;

@@ -13,11 +13,11 @@ use super::ppo::PpoPhase;
 use super::reward::RewardPhase;
 use super::run::{CURVE, Ending, Learned, Orders, run};
 use super::sft::{SftPhase, policy_of};
-use super::stop::Stop;
 use super::*;
-use crate::cli::Failure;
+use crate::bell::Bell;
 use crate::config::{Config, Layers, Origin, Pace};
 use crate::corpus::{self, Corpus};
+use crate::failure::Failure;
 use crate::sources::stack_exchange::ingest::{Provenance, ingest};
 use crate::sources::{Split, split};
 use crate::speaker::Which;
@@ -78,7 +78,7 @@ fn pace(steps: u64) -> Pace {
     Pace { steps, evaluate_every: 2, save_every: 3, patience: 0, min_delta: 0.0 }
 }
 
-fn go(phase: &mut dyn Phase, work: &Path, pace: &Pace, settings: &Settings, stop: &Stop) -> Result<Learned, Failure> {
+fn go(phase: &mut dyn Phase, work: &Path, pace: &Pace, settings: &Settings, stop: &Bell) -> Result<Learned, Failure> {
     let orders = Orders { work, pace, limit: None, settings: settings.clone(), anew: false };
     run(phase, &orders, stop, &ProgressBar::hidden())
 }
@@ -90,15 +90,15 @@ struct Cut {
 }
 
 impl Phase for Cut {
-    fn step(&mut self, step: u64, stop: &Stop) -> anyhow::Result<Option<Map<String, Value>>> {
+    fn step(&mut self, step: u64, stop: &Bell) -> anyhow::Result<Option<Map<String, Value>>> {
         let learned = self.phase.step(step, stop)?;
         if step == self.at {
-            stop.ask();
+            stop.ring();
         }
         Ok(learned)
     }
 
-    fn look(&mut self, stop: &Stop) -> anyhow::Result<Option<Look>> {
+    fn look(&mut self, stop: &Bell) -> anyhow::Result<Option<Look>> {
         self.phase.look(stop)
     }
 
@@ -132,14 +132,14 @@ fn exact(folder: &TempDir, fresh: impl Fn() -> Box<dyn Phase>) {
     let work = |name: &str| folder.path().join(name);
     let settings = Settings::new();
     let mut whole = fresh();
-    let one = go(&mut *whole, &work("whole"), &pace(7), &settings, &Stop::default()).unwrap();
-    go(&mut *fresh(), &work("cut"), &pace(2), &settings, &Stop::default()).unwrap();
+    let one = go(&mut *whole, &work("whole"), &pace(7), &settings, &Bell::default()).unwrap();
+    go(&mut *fresh(), &work("cut"), &pace(2), &settings, &Bell::default()).unwrap();
     let mut cut = Cut { phase: fresh(), at: 4 };
-    let ended = go(&mut cut, &work("cut"), &pace(7), &settings, &Stop::default());
+    let ended = go(&mut cut, &work("cut"), &pace(7), &settings, &Bell::default());
     let Err(Failure::Ended { code: 130, sentence }) = ended else { panic!("{ended:?}") };
     assert!(sentence.contains("after step 5 of 7: saved"), "{sentence}");
     let mut last = fresh();
-    let other = go(&mut *last, &work("cut"), &pace(7), &settings, &Stop::default()).unwrap();
+    let other = go(&mut *last, &work("cut"), &pace(7), &settings, &Bell::default()).unwrap();
     assert_eq!((one.resumed, other.resumed, other.steps), (0, 5, 7));
     assert_eq!((one.best_step, &one.before, &one.after), (other.best_step, &other.before, &other.after));
     assert!(bits(&one.product) == bits(&other.product), "what becomes the model differs");
@@ -176,7 +176,7 @@ fn a_reward_model(folder: &TempDir, config: &Config) -> std::path::PathBuf {
     let (corpora, speaker) = (corpora(config), speaker(config));
     let mut phase = RewardPhase::new(config, &corpora, &speaker, Split::Train).unwrap();
     let settings = phase.settings.clone();
-    let learned = go(&mut phase, &folder.path().join("reward"), &pace(3), &settings, &Stop::default()).unwrap();
+    let learned = go(&mut phase, &folder.path().join("reward"), &pace(3), &settings, &Bell::default()).unwrap();
     let about = About::of("reward", &speaker, &config.model.path, &corpora, &learned);
     let target = folder.path().join("models/reward");
     let state = phase.normalised(&learned.product, &speaker, config).unwrap();
@@ -193,6 +193,33 @@ fn a_ppo_run_that_was_ended_twice_is_the_run_that_was_not_bit_for_bit() {
     exact(&folder, || Box::new(PpoPhase::new(&config, &corpora, &speaker, &reward).unwrap()));
 }
 
+#[test]
+fn each_look_asks_the_same_with_the_same_seeds_and_tells_how_far_the_policy_is_from_where_it_began() {
+    let folder = TempDir::new().unwrap();
+    // A head that says something from the start: three steps teach little.
+    let reward = a_reward_model(&folder, &config(&folder, &[("reward.head_start", "normal")]));
+    let looks = |rate: &str| -> Vec<Map<String, Value>> {
+        let config = config(&folder, &[("ppo.learning_rate", rate)]);
+        let (corpora, speaker) = (corpora(&config), speaker(&config));
+        let mut phase = PpoPhase::new(&config, &corpora, &speaker, &reward).unwrap();
+        let settings = phase.settings.clone();
+        let work = folder.path().join(rate);
+        go(&mut phase, &work, &pace(5), &settings, &Bell::default()).unwrap();
+        let curve = std::fs::read_to_string(work.join(CURVE)).unwrap();
+        let line = |line: &str| serde_json::from_str::<Value>(line).unwrap()["held_out"].as_object().unwrap().clone();
+        curve.lines().map(line).collect()
+    };
+    // Too little to change a weight in single precision.
+    let still = looks("1e-15");
+    assert!(still.len() == 3 && still.iter().all(|look| *look == still[0]), "{still:?}");
+    let (score, kl) = (still[0]["score"].as_f64().unwrap(), still[0]["kl_per_sequence"].as_f64().unwrap());
+    // Scores are measured from their mean. Two ways to compute the log-probabilities of some six tokens agree to 1e-4.
+    assert!(score.abs() < 1e-9 && kl.abs() < 1e-3, "{score} {kl}");
+    let moved = looks("3e-2");
+    let kl = |look: &Map<String, Value>| look["kl_per_sequence"].as_f64().unwrap();
+    assert!(kl(&moved[0]).abs() < 1e-3 && kl(&moved[2]) > 0.05, "{moved:?}");
+}
+
 /// Looks that tell these losses, one after the other; what it learned is the number of its steps.
 struct Scripted {
     losses: Vec<f64>,
@@ -200,12 +227,12 @@ struct Scripted {
 }
 
 impl Phase for Scripted {
-    fn step(&mut self, step: u64, _: &Stop) -> anyhow::Result<Option<Map<String, Value>>> {
+    fn step(&mut self, step: u64, _: &Bell) -> anyhow::Result<Option<Map<String, Value>>> {
         self.steps = step + 1;
         Ok(Some(Map::new()))
     }
 
-    fn look(&mut self, _: &Stop) -> anyhow::Result<Option<Look>> {
+    fn look(&mut self, _: &Bell) -> anyhow::Result<Option<Look>> {
         Ok(Some(Look { loss: self.losses[self.steps as usize], figures: Map::new() }))
     }
 
@@ -232,7 +259,7 @@ fn it_ends_when_there_is_no_gain_any_more_and_gives_the_best() {
         let work = folder.path().join(name);
         for _ in 0..2 {
             // The second start finds that it is over.
-            let learned = go(&mut phase, &work, pace, &Settings::new(), &Stop::default()).unwrap();
+            let learned = go(&mut phase, &work, pace, &Settings::new(), &Bell::default()).unwrap();
             let product = learned.product.tensors[0].1.int64_value(&[]) as u64;
             assert_eq!((learned.ending, learned.steps, learned.best_step), wanted, "{name}");
             assert_eq!(product, learned.best_step, "{name}");
@@ -250,7 +277,7 @@ fn a_loss_that_is_no_number_ends_the_run_and_the_last_good_state_stays() {
     let folder = TempDir::new().unwrap();
     let pace = Pace { steps: 9, evaluate_every: 1, save_every: 1, patience: 0, min_delta: 0.0 };
     let mut phase = Scripted { losses: vec![5.0, 4.0, f64::NAN], steps: 0 };
-    let error = go(&mut phase, folder.path(), &pace, &Settings::new(), &Stop::default()).unwrap_err();
+    let error = go(&mut phase, folder.path(), &pace, &Settings::new(), &Bell::default()).unwrap_err();
     assert!(error.to_string().contains("the held-out loss at step 2 is NaN"), "{error}");
     assert_eq!(saved::read(folder.path()).unwrap().unwrap().position.step, 1);
 }
@@ -264,19 +291,19 @@ fn another_setting_is_refused_by_name_and_anew_begins_again() {
     let phase = |config: &Config| SftPhase::new(config, &corpora, &speaker).unwrap();
     let mut first = phase(&one);
     let settings = first.settings.clone();
-    go(&mut first, &work, &pace(3), &settings, &Stop::default()).unwrap();
+    go(&mut first, &work, &pace(3), &settings, &Bell::default()).unwrap();
     let changes =
         [("phases.sft.learning_rate", "0.002"), ("phases.max_tokens", "23"), ("seed", "1"), ("source.held_out", "0.2")];
     for (key, value) in changes {
         let mut other = phase(&config(&folder, &[(key, value)]));
         let settings = other.settings.clone();
-        let refused = go(&mut other, &work, &pace(3), &settings, &Stop::default()).unwrap_err();
+        let refused = go(&mut other, &work, &pace(3), &settings, &Bell::default()).unwrap_err();
         let Failure::Usage(sentence) = refused else { panic!("{refused:?}") };
         assert!(sentence.starts_with(&format!("{key} is {value}, but the run in")), "{sentence}");
     }
     let settings = Settings::from([("a".to_owned(), Value::Null)]);
     let orders = Orders { work: &work, pace: &pace(1), limit: None, settings, anew: true };
-    let again = run(&mut phase(&one), &orders, &Stop::default(), &ProgressBar::hidden()).unwrap();
+    let again = run(&mut phase(&one), &orders, &Bell::default(), &ProgressBar::hidden()).unwrap();
     assert_eq!((again.resumed, again.steps), (0, 1));
 }
 
@@ -302,7 +329,7 @@ fn scores_decide_which_pairs_are_learned() {
         let (corpora, speaker) = (corpora(&config), speaker(&config));
         let mut phase = RewardPhase::new(&config, &corpora, &speaker, Split::Train).unwrap();
         let settings = phase.settings.clone();
-        let learned = go(&mut phase, &folder.path().join(scores), &pace(2), &settings, &Stop::default()).unwrap();
+        let learned = go(&mut phase, &folder.path().join(scores), &pace(2), &settings, &Bell::default()).unwrap();
         assert_eq!(settings["phases.scores"], scores);
         (phase.size().1, learned.after["pairs"].as_u64().unwrap())
     };
@@ -351,7 +378,7 @@ fn no_held_out_question_is_learned_from_and_every_post_that_is_has_its_author_na
     assert!(trained > 30 && held > 5, "{trained} {held}");
 
     let settings = phase.settings.clone();
-    let learned = go(&mut phase, &folder.path().join("sft"), &pace(2), &settings, &Stop::default()).unwrap();
+    let learned = go(&mut phase, &folder.path().join("sft"), &pace(2), &settings, &Bell::default()).unwrap();
     let about = About::of("sft", &speaker, &config.model.path, &corpora, &learned);
     let target = folder.path().join("data/models/sft");
     for _ in 0..2 {
@@ -382,9 +409,9 @@ fn no_held_out_question_is_learned_from_and_every_post_that_is_has_its_author_na
     let again =
         Config { model: crate::config::Model { path: target.clone(), ..config.model.clone() }, ..config.clone() };
     let read = self::speaker(&again);
-    for ((name, now), (_, product)) in read.branch.parameters().iter().zip(policy_of(&learned.product)) {
-        assert!(now.equal(&policy_of(&learned.product).iter().find(|(other, _)| other == name).unwrap().1), "{name}");
-        drop(product);
+    let product = policy_of(&learned.product);
+    for (name, now) in &read.branch.parameters() {
+        assert!(now.equal(&product.iter().find(|(other, _)| other == name).unwrap().1), "{name}");
     }
     assert_eq!(digest(&read.trunk.tensors()), about.trunk);
     assert_eq!(credit::Credits::of_model(&target).unwrap().len(), phase.credits.len());
@@ -400,7 +427,7 @@ fn sft_on_the_sample_lowers_the_perplexity_of_held_out_answers() {
     let mut phase = SftPhase::new(&config, &corpora, &speaker).unwrap();
     assert!((0.0..0.2).contains(&phase.padding(config.phases.sft.micro_batch_size)), "little is padded");
     let settings = phase.settings.clone();
-    let learned = go(&mut phase, &folder.path().join("sft"), &pace(12), &settings, &Stop::default()).unwrap();
+    let learned = go(&mut phase, &folder.path().join("sft"), &pace(12), &settings, &Bell::default()).unwrap();
     let perplexity = |figures: &Map<String, Value>| figures["perplexity"].as_f64().unwrap();
     let (before, after) = (perplexity(&learned.before), perplexity(&learned.after));
     // A random model over bytes learns their frequencies in a few steps: hundreds become dozens.
@@ -427,10 +454,10 @@ fn two_processes_cannot_learn_in_one_folder() {
     let folder = TempDir::new().unwrap();
     struct Inside<'a>(&'a Path);
     impl Phase for Inside<'_> {
-        fn step(&mut self, _: u64, _: &Stop) -> anyhow::Result<Option<Map<String, Value>>> {
+        fn step(&mut self, _: u64, _: &Bell) -> anyhow::Result<Option<Map<String, Value>>> {
             Ok(Some(Map::new()))
         }
-        fn look(&mut self, stop: &Stop) -> anyhow::Result<Option<Look>> {
+        fn look(&mut self, stop: &Bell) -> anyhow::Result<Option<Look>> {
             let mut other = Scripted { losses: vec![1.0], steps: 0 };
             let refused = go(&mut other, self.0, &pace(1), &Settings::new(), stop).unwrap_err();
             assert!(refused.to_string().contains("another process learns in"), "{refused}");
@@ -446,7 +473,7 @@ fn two_processes_cannot_learn_in_one_folder() {
             self.state()
         }
     }
-    go(&mut Inside(folder.path()), folder.path(), &pace(1), &Settings::new(), &Stop::default()).unwrap();
+    go(&mut Inside(folder.path()), folder.path(), &pace(1), &Settings::new(), &Bell::default()).unwrap();
 }
 
 #[test]

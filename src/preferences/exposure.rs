@@ -170,8 +170,7 @@ impl Exposure {
         let bare: Vec<f64> = question
             .answers
             .iter()
-            .enumerate()
-            .map(|(place, answer)| self.by_age(age(end, answer.at)) * self.place[place.min(PLACES - 1)])
+            .map(|answer| self.by_age(age(end, answer.at)) * self.place[answer.place.min(PLACES - 1)])
             .collect();
         let up: f64 = question.answers.iter().map(|answer| f64::from(answer.votes().up)).sum();
         let popularity = popularity(up, bare.iter().sum());

@@ -20,6 +20,8 @@ use crate::sources::stack_exchange::{Event, EventKind, Site, events_of_file};
 pub struct VotedAnswer {
     /// `<site>/<id>`.
     pub id: String,
+    /// Its place among the question's answers, oldest first, from 0; some of them may be left out here.
+    pub place: usize,
     /// Markdown.
     pub text: String,
     /// Up minus down votes.
@@ -48,11 +50,12 @@ pub struct Ballot {
 }
 
 impl VotedAnswer {
-    fn of_post(post: &corpus::Post, thread: &Thread) -> Self {
+    fn of_post((place, post): (usize, &corpus::Post), thread: &Thread) -> Self {
         let count = |kind| post.votes.iter().filter(|vote| vote.kind == kind).count() as u32;
         let told = (!post.votes.is_empty()).then(|| Ballot { up: count(VoteKind::Up), down: count(VoteKind::Down) });
         Self {
             id: format!("{}/{}", thread.source, post.id),
+            place,
             text: post.text.clone(),
             score: post.score,
             at: post.at,
@@ -122,8 +125,19 @@ pub fn of_events(
                 if let Some(thread) = threads.get_mut(&answer.question) {
                     let (id, text, score) = (answer.id, answer.text, answer.score);
                     let (author, licence, url) = (answer.author, answer.licence, answer.url);
-                    let (accepted, ballot) = (false, None);
-                    thread.answers.push(VotedAnswer { id, text, score, at, author, licence, url, accepted, ballot });
+                    let (place, accepted, ballot) = (thread.answers.len(), false, None);
+                    thread.answers.push(VotedAnswer {
+                        id,
+                        place,
+                        text,
+                        score,
+                        at,
+                        author,
+                        licence,
+                        url,
+                        accepted,
+                        ballot,
+                    });
                 }
             }
         }
@@ -135,7 +149,7 @@ pub fn of_events(
 impl VotedQuestion {
     /// A corpus's thread with all its answers; it may have no pair.
     pub fn of_thread(thread: &Thread) -> Self {
-        let answers = thread.answers.iter().map(|post| VotedAnswer::of_post(post, thread)).collect();
+        let answers = thread.answers.iter().enumerate().map(|placed| VotedAnswer::of_post(placed, thread)).collect();
         Self { question: thread.question(), answers }
     }
 

@@ -6,8 +6,9 @@ use crate::sources::sample;
 
 fn thread(answers: &[(i64, i64, &str)]) -> VotedQuestion {
     let question = sample::questions().unwrap().next().unwrap().unwrap();
-    let answer = |&(at, score, text): &(i64, i64, &str)| VotedAnswer {
+    let answer = |(place, &(at, score, text)): (usize, &(i64, i64, &str))| VotedAnswer {
         id: format!("x/{at}"),
+        place,
         text: text.to_owned(),
         score,
         at,
@@ -17,7 +18,7 @@ fn thread(answers: &[(i64, i64, &str)]) -> VotedQuestion {
         accepted: false,
         ballot: None,
     };
-    VotedQuestion { question, answers: answers.iter().map(answer).collect() }
+    VotedQuestion { question, answers: answers.iter().enumerate().map(answer).collect() }
 }
 
 #[test]

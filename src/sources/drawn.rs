@@ -53,7 +53,13 @@ impl Drawn {
     fn next_training(&mut self) -> Result<Option<Question>, SourceError> {
         let Some(stream) = &mut self.stream else { return Ok(None) };
         for question in stream {
-            let question = question?;
+            let question = match question {
+                Ok(question) => question,
+                Err(error) => {
+                    self.stream = None;
+                    return Err(error);
+                }
+            };
             if split::of(&question.id, self.source.shares()) == Split::Train {
                 self.taken += 1;
                 return Ok(Some(question));
@@ -77,7 +83,8 @@ impl Drawn {
                 (Some(length), false) if position >= length => return Ok(None),
                 _ => position,
             };
-            if target < self.taken {
+            // After an error it is read anew, so that the error comes again: what stands before a broken line is not all.
+            if target < self.taken || self.stream.is_none() {
                 (self.stream, self.taken) = (open(&self.source)?, 0);
             }
             // At the end of the stream the length is known, and the loop finds the target anew.
@@ -158,6 +165,25 @@ mod tests {
         assert_eq!(titles(&mut again, 0..3), first[..3]);
         let (_file, mut later) = drawn(10, true);
         assert_eq!(titles(&mut later, 17..20), first[17..]);
+    }
+
+    #[test]
+    fn a_broken_line_is_an_error_each_time_and_never_taken_for_the_end() {
+        let (folder, mut source) = drawn(10, true);
+        let length = {
+            titles(&mut source, 0..20);
+            source.length.unwrap()
+        };
+        let path = folder.path().join("questions.jsonl");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{text}{{\"titel\": 1}}\n")).unwrap();
+        let mut again = Drawn::open(&source.source).unwrap().unwrap();
+        for _ in 0..2 {
+            let said = again.draw(length + 3).unwrap_err().to_string();
+            assert!(said.contains("line 11"), "{said}");
+        }
+        std::fs::write(&path, text).unwrap();
+        assert!(matches!(again.draw(length + 3), Ok(Draw::Question(_))), "a line that was mended is none any more");
     }
 
     #[test]

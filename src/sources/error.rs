@@ -1,5 +1,6 @@
 //! What can be wrong with a source.
 
+use super::stack_exchange::clause::Clause;
 use crate::corpus::CorpusError;
 
 /// A source that cannot be read (further).
@@ -21,9 +22,15 @@ pub enum SourceError {
         /// Why.
         cause: std::io::Error,
     },
+    /// Another program writes to it.
+    #[error("a daemon is writing to '{0}'; stop it first")]
+    InUse(String),
     /// A corpus cannot be read.
     #[error(transparent)]
     Corpus(#[from] CorpusError),
+    /// Its terms need a word of the operator.
+    #[error(transparent)]
+    Clause(#[from] Clause),
     /// There is none.
     #[error("there are no corpora in '{0}'; bring one in with 'understudy ingest'")]
     NoCorpora(String),

@@ -3,7 +3,7 @@
 //! Invariant: what was fetched is read from the disk in the order of its coming, so that a restart finds the same questions
 //! at the same places.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use understudy_learning::stages::Question;
 
@@ -13,7 +13,12 @@ use crate::config::Source;
 
 /// Where the questions of the configured site lie.
 pub fn folder(source: &Source) -> PathBuf {
-    source.data.join("feeds").join(&source.site)
+    folder_of(&source.data, &source.site)
+}
+
+/// Where the questions of `site` lie in a data directory.
+pub fn folder_of(data: &Path, site: &str) -> PathBuf {
+    data.join("feeds").join(site)
 }
 
 /// What was fetched; after the end there may be more later.

@@ -137,7 +137,7 @@ fn a_feed_gives_what_was_fetched_and_waits_for_more() {
     let mut drawn = Drawn::open(&source).unwrap().unwrap();
     assert!(title(drawn.draw(0).unwrap()).is_err());
     let question = |id: u64| Question { id: format!("site.example/{id}"), ..thread("f", id, 0).question() };
-    let mut written = Feed::open(&feed::folder(&source)).unwrap();
+    let mut written = Feed::open(&feed::folder(&source), Default::default()).unwrap();
     written.append(vec![question(7), question(8)]).unwrap();
     assert_eq!(title(drawn.draw(0).unwrap()), Ok("f 7".into()));
     assert_eq!(title(drawn.draw(1).unwrap()), Ok("f 8".into()));

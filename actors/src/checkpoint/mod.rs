@@ -85,6 +85,8 @@ pub struct CheckpointJob {
     pub(crate) rounds: Option<Rounds>,
     /// The counter of answer ids.
     pub(crate) ids: AnswerIds,
+    /// Names the weights that learning began with.
+    pub(crate) base: String,
     /// Where checkpoints lie.
     pub(crate) dir: PathBuf,
     /// Which are kept.
@@ -142,7 +144,8 @@ impl CheckpointJob {
         let unit = desk.lifeline.begin("commit");
         self.failpoints.hit("checkpoint.before").map_err(|error| error.to_string())?;
         let lockstep = self.rounds.as_ref().map(Rounds::saved).transpose()?;
-        let saved = Saved::new(ppo, reward, self.ids.next(), lockstep).map_err(|error| error.to_string())?;
+        let saved = Saved::new(self.base.clone(), ppo, reward, self.ids.next(), lockstep);
+        let saved = saved.map_err(|error| error.to_string())?;
         unit.mark();
         let state = saved.state.clone();
         let parts: Vec<(&str, &[u8])> = saved.parts.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();

@@ -28,6 +28,9 @@ const FORMAT: u32 = 1;
 pub struct SavedState {
     /// Of the parts.
     pub format: u32,
+    /// Names the weights that learning began with; checkpoints of earlier programs do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
     /// The policy, as published.
     pub policy_version: PolicyVersion,
     /// Updates that the learner had done.
@@ -80,6 +83,11 @@ pub enum SavedError {
 }
 
 impl SavedState {
+    /// Whether learning began with the weights of this name, as far as is known.
+    pub fn began_with(&self, base: &str) -> bool {
+        self.base.as_ref().is_none_or(|own| own == base)
+    }
+
     /// For the manifest.
     pub fn to_json(&self) -> Value {
         serde_json::to_value(self).expect("numbers only")
@@ -105,6 +113,7 @@ pub struct Saved {
 impl Saved {
     /// The parts of the learners' states.
     pub fn new(
+        base: String,
         ppo: PpoState,
         reward: RewardState,
         next_answer: AnswerId,
@@ -112,6 +121,7 @@ impl Saved {
     ) -> Result<Self, SavedError> {
         let state = SavedState {
             format: FORMAT,
+            base: Some(base),
             policy_version: ppo.version,
             updates: ppo.updates,
             reward_version: reward.version,

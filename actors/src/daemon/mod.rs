@@ -26,6 +26,8 @@ mod start;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
+
 use understudy_checkpoints::StoreError;
 use understudy_learning::LearningError;
 use understudy_model::ModelError;
@@ -38,7 +40,7 @@ use crate::supervision::Verdict;
 
 pub use config::{DaemonConfig, Threads};
 pub use handle::{ActorStatus, ChatRequest, ChatStream, DaemonHandle, DaemonStatus, LinkStatus};
-pub use parts::{BaseModel, DaemonParts};
+pub use parts::{BaseModel, DaemonParts, digest_of};
 pub use resume::ResumeReport;
 pub use start::Daemon;
 
@@ -60,6 +62,15 @@ pub enum StartError {
     /// A checkpoint.
     #[error("{0}")]
     Checkpoint(#[from] SavedError),
+    /// The checkpoints are of another model.
+    #[error(
+        "what is in '{}' was learned from another model, or with another number of layers that learn; name that one \
+         (model.path, model.trainable_layers), or another data directory for this one", .checkpoints.display()
+    )]
+    OtherModel {
+        /// Where they lie.
+        checkpoints: PathBuf,
+    },
     /// The reward actor's state.
     #[error("{0}")]
     Reward(#[from] MindError),

@@ -10,7 +10,7 @@ use understudy_checkpoints::Store;
 use understudy_learning::LearnerState;
 use understudy_model::generate::{Engine, EngineConfig};
 use understudy_model::weights::LoadedModel;
-use understudy_model::{Branch, ModelError, TextCodec, Trunk, build};
+use understudy_model::{Branch, ModelError, TextCodec, Trunk, build, digest};
 
 use crate::annotator::{Rater, RatersClock};
 use crate::failpoint::Failpoints;
@@ -25,15 +25,23 @@ pub struct BaseModel {
     pub text: TextCodec,
     /// Tokens that end an answer.
     pub eos: Vec<i64>,
+    /// Names its weights: what a checkpoint says that learning began with.
+    pub digest: String,
     device: Device,
     parts: Arc<Mutex<(Trunk, Branch)>>,
+}
+
+/// The name of a model in two parts.
+pub fn digest_of(trunk: &Trunk, branch: &Branch) -> String {
+    digest(trunk.tensors().iter().chain(&branch.tensors()))
 }
 
 impl BaseModel {
     /// A model in two parts.
     pub fn new(trunk: Trunk, branch: Branch, text: TextCodec, eos: Vec<i64>) -> Self {
         let device = trunk.device();
-        Self { text, eos, device, parts: Arc::new(Mutex::new((trunk, branch))) }
+        let digest = digest_of(&trunk, &branch);
+        Self { text, eos, digest, device, parts: Arc::new(Mutex::new((trunk, branch))) }
     }
 
     /// A loaded model whose upper `trainable_layers` learn.

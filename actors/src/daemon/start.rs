@@ -90,6 +90,9 @@ impl Daemon {
         config.validate()?;
         let DaemonParts { model, store, checkpoints, sources, rater, judge, reward_start, failpoints } = parts;
         let Found { report, unrated } = look(&store.handle(), &checkpoints, config.unrated_again)?;
+        if report.checkpoint.as_ref().is_some_and(|newest| !newest.began_with(&model.digest)) {
+            return Err(StartError::OtherModel { checkpoints });
+        }
         let quarantined = store.handle().dir().join("quarantine");
         let in_step = InStep::of(&mut config, &report)?;
         // In lockstep a round begins when the one before is learned from.
@@ -336,6 +339,7 @@ impl Shared {
                 reward: reward.clone(),
                 rounds: shared.in_step.as_ref().map(|in_step| in_step.rounds.clone()),
                 ids: shared.ids.clone(),
+                base: shared.model.digest.clone(),
                 dir: shared.checkpoints.clone(),
                 retention: shared.config.retention.clone(),
                 newest: newest.clone(),

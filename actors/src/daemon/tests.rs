@@ -285,6 +285,23 @@ fn killed_and_started_again_it_goes_on_from_where_it_was() {
 }
 
 #[test]
+fn what_was_learned_from_another_model_is_refused_by_name_and_stays_as_it_was() {
+    let dir = TempDir::new().unwrap();
+    running(async { drain(start(dir.path(), Failpoints::off()).await).await });
+    let checkpoints = dir.path().join("checkpoints");
+    let newest = || crate::checkpoint::Saved::newest(&checkpoints).unwrap().unwrap().0;
+    let before = newest();
+    assert_eq!(before.base, Some(tiny_base(7).digest));
+    running(async {
+        let parts = tiny_parts(dir.path(), 8, Scripted::honest(bright_tokens(8)), Failpoints::off());
+        let refused = Daemon::start(tiny_config(7), parts).await.err().unwrap().to_string();
+        assert!(refused.contains("was learned from another model") && refused.contains("model.path"), "{refused}");
+    });
+    assert_eq!(newest(), before);
+    running(async { drain(start(dir.path(), Failpoints::off()).await).await });
+}
+
+#[test]
 fn a_version_number_is_never_used_twice_also_when_its_update_was_lost() {
     let dir = TempDir::new().unwrap();
     let lost = running(async {

@@ -1,7 +1,7 @@
 //! SIGTERM, SIGINT and SIGHUP as something to await.
 //!
-//! Invariant: all three mean the same: end in order; the second of any of them means: end at once. No signal is lost
-//! between two awaits, because they are counted.
+//! Invariant: all that are listened to mean the same: end in order; the second of any of them means: end at once. No signal is
+//! lost between two awaits, because they are counted.
 
 use std::io;
 

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::row::{Credit, Message, Metadata, Row, Text};
 use crate::corpus::{Builder, CorpusError, Manifest, Post, Thread};
+use crate::sources::stack_exchange::clause::{self, Clause};
 
 /// Longest line in bytes.
 const MOST_LINE: u64 = 16 << 20;
@@ -29,6 +30,8 @@ pub struct Origin {
     pub terms: String,
     /// Licence of texts that do not state one.
     pub licence: String,
+    /// The operator's word that training on it is allowed, which newer posts of Stack Exchange need.
+    pub may_train: bool,
 }
 
 /// Why nothing was brought in.
@@ -52,6 +55,9 @@ pub enum ImportError {
         /// What is wrong, and what would be right.
         message: String,
     },
+    /// Terms of its posts need a word of the operator.
+    #[error(transparent)]
+    Clause(#[from] Clause),
     /// The corpus cannot be written.
     #[error(transparent)]
     Corpus(#[from] CorpusError),
@@ -126,6 +132,8 @@ pub fn import(path: &Path, corpora: &Path, origin: &Origin) -> Result<Imported, 
         }
         said.answers.into_iter().for_each(|answer| all[place].take(answer));
     }
+    let posts = all.iter().flat_map(Asked::credits).map(|credit| (credit.url.as_deref(), credit.at));
+    clause::allowed_all(posts, origin.may_train, "--may-train")?;
     let mut builder = Builder::begin(corpora, &origin.source, &origin.terms, None)?;
     let taken: BTreeSet<u64> = all.iter().flat_map(Asked::stated_ids).collect();
     let mut fresh = (FIRST_ID..).filter(|id| !taken.contains(id));
@@ -272,13 +280,20 @@ impl Asked {
         match self.answers.iter_mut().find(same) {
             None => self.answers.push(answer),
             Some(known) if known.credit.as_ref().is_some_and(|credit| credit.score.is_some()) => {}
-            Some(known) => known.score += answer.score,
+            Some(known) => {
+                known.score += answer.score;
+                // Who wrote it may stand in a later row only.
+                known.credit = known.credit.take().or(answer.credit);
+            }
         }
     }
 
+    fn credits(&self) -> impl Iterator<Item = &Credit> {
+        self.metadata.question.iter().chain(self.answers.iter().filter_map(|answer| answer.credit.as_ref()))
+    }
+
     fn stated_ids(&self) -> impl Iterator<Item = u64> {
-        let credits = self.metadata.question.iter().chain(self.answers.iter().filter_map(|a| a.credit.as_ref()));
-        credits.filter_map(number)
+        self.credits().filter_map(number)
     }
 
     fn thread(self, origin: &Origin, fresh: &mut impl Iterator<Item = u64>, used: &mut BTreeSet<u64>) -> Thread {

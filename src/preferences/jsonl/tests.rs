@@ -37,9 +37,13 @@ fn written(corpora: &[Corpus], format: Format, plain: bool) -> String {
 }
 
 fn brought_in(folder: &Path, text: &str) -> Result<Corpus, String> {
+    brought_in_by(folder, text, false)
+}
+
+fn brought_in_by(folder: &Path, text: &str, may_train: bool) -> Result<Corpus, String> {
     let file = folder.join("rows.jsonl");
     std::fs::write(&file, text).unwrap();
-    let origin = Origin { source: "s".into(), terms: "mine".into(), licence: "CC0".into() };
+    let origin = Origin { source: "s".into(), terms: "mine".into(), licence: "CC0".into(), may_train };
     import(&file, folder, &origin).map_err(|error| error.to_string())?;
     Ok(Corpus::open(&folder.join("s")).unwrap())
 }
@@ -134,4 +138,22 @@ fn a_wrong_row_is_named_by_its_line_and_nothing_is_brought_in() {
     check("{\"prompt\":[{\"role\":\"tool\",\"content\":\"x\"}]}", "roles are system, user and assistant");
     check("{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}", "it has to be 'assistant'");
     check("{\"prompt\":\"a\"}\n{\"prompt\":", "line 2: EOF");
+}
+
+#[test]
+fn posts_of_stack_exchange_from_the_time_of_the_clause_need_the_operators_word() {
+    let folder = TempDir::new().unwrap();
+    let row = |url: &str, at: i64| {
+        let (question, completion) = (json!({"id": "s/1"}), json!({"id": "s/2", "url": url, "at": at}));
+        json!({"prompt": "A?", "completion": "x", "metadata": {"question": question, "completion": completion}})
+            .to_string()
+    };
+    const JULY: i64 = 1_719_792_000_000;
+    let newer = row("https://beer.stackexchange.com/a/2", JULY + 86_400_000);
+    let said = brought_in(folder.path(), &newer).err().unwrap();
+    assert!(said.contains("the newest post is of 2024-07-02") && said.contains("--may-train"), "{said}");
+    assert!(!folder.path().join("s").exists());
+    brought_in_by(folder.path(), &newer, true).unwrap();
+    brought_in(folder.path(), &row("https://beer.stackexchange.com/a/2", JULY - 1)).unwrap();
+    brought_in(folder.path(), &row("https://forum.example.org/a/2", JULY + 1)).unwrap();
 }

@@ -90,6 +90,11 @@ impl<R: BufRead + Seek> Events<R> {
         &self.drops
     }
 
+    /// When the newest post was written, in milliseconds since the Unix epoch; 0 without any.
+    pub fn newest(&self) -> i64 {
+        self.index.last().map_or(0, |(at, _)| *at)
+    }
+
     /// Events that are still to come.
     pub fn remaining(&self) -> usize {
         self.index.len() - self.next

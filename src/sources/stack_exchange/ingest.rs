@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use indicatif::ProgressBar;
 
 use super::assemble::assemble;
+use super::clause::{self, Clause};
 use super::gather::Gathered;
 use super::rows::{COMMENTS, HISTORY, POSTS, USERS, VOTES};
 use super::{Site, archive};
@@ -18,8 +19,6 @@ use crate::sources::{SourceError, shown};
 /// Files of notes while a corpus is made.
 const POST_NOTES: &str = "posts.notes";
 const COMMENT_NOTES: &str = "comments.notes";
-/// 2024-07-01: dumps from then on are handed out for uses that exclude the training of language models.
-const CLAUSE_FROM: i64 = 1_719_792_000_000;
 
 /// What the operator says of a dump.
 #[derive(Debug, Clone)]
@@ -47,15 +46,8 @@ pub enum IngestError {
     #[error("'{0}' holds no Posts.xml; give a dump's folder, its .7z, or a Posts.xml")]
     NoPosts(String),
     /// Its terms need a word of the operator.
-    #[error(
-        "the newest post is of {newest}. Since July 2024 Stack Exchange hands its dumps out for uses that do not include the \
-         training of a language model, and this program trains one. Nothing was brought in. Where the terms that you have \
-         the data under allow it (your own site, a licence of your own), say so with --may-train"
-    )]
-    Clause {
-        /// Day of the newest post.
-        newest: String,
-    },
+    #[error(transparent)]
+    Clause(#[from] Clause),
 }
 
 /// Bytes that reading `path` will take, for a progress bar.
@@ -98,9 +90,7 @@ pub fn ingest(
     let site = Site { name: provenance.source.clone(), host };
     let dropped = assemble(gathered, &site, &provenance.terms, &mut builder, writing)?;
     let newest = builder.counts().newest;
-    if newest >= CLAUSE_FROM && !provenance.may_train {
-        return Err(IngestError::Clause { newest: super::date::day(newest) });
-    }
+    clause::allowed(newest, provenance.may_train, "--may-train")?;
     Ok(builder.commit(dropped, &[POST_NOTES, COMMENT_NOTES])?)
 }
 

@@ -6,6 +6,7 @@ pub mod api;
 mod archive;
 mod assemble;
 mod bounded;
+pub mod clause;
 pub(crate) mod date;
 pub mod dump;
 mod events;

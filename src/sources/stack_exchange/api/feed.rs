@@ -1,15 +1,17 @@
 //! The questions that were fetched, on disk: one line each, in the order of their coming.
 //!
-//! Invariant: a line that was synced is never lost, never changed and never twice; the end of the file is the place in the
-//! stream, so that there is no other state that could disagree with it.
+//! Invariant: a line that was synced is never lost, never changed and never twice, unless its author is forgotten; the end of
+//! the file is the place in the stream, so that there is no other state that could disagree with it. One writes at a time.
 
-use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::collections::{BTreeSet, HashMap};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use understudy_checkpoints::whole::write_file;
 use understudy_learning::stages::Question;
 
+use crate::corpus::is_one_of;
 use crate::sources::{SourceError, shown};
 
 /// The file of questions in a feed's folder.
@@ -25,25 +27,31 @@ pub struct Feed {
     recent: HashMap<String, i64>,
     newest: i64,
     count: u64,
+    forgotten: BTreeSet<String>,
+    _alone: File,
 }
 
 impl Feed {
-    /// Opens the feed in `folder`, or begins it. A line that was cut off by a crash is cut away: it was not acknowledged.
-    pub fn open(folder: &Path) -> Result<Self, SourceError> {
+    /// Opens the feed in `folder`, or begins it, and leaves out what those in `forgotten` (numbers and shown names) ask from now
+    /// on. A line that was cut off by a crash is cut away: it was not acknowledged.
+    pub fn open(folder: &Path, forgotten: BTreeSet<String>) -> Result<Self, SourceError> {
         let path = folder.join(FILE);
         let failed = |cause| SourceError::Read { file: shown(&path), cause };
         fs::create_dir_all(folder).map_err(failed)?;
+        let alone = alone(folder)?;
         let file = OpenOptions::new().read(true).append(true).create(true).open(&path).map_err(failed)?;
-        let mut feed = Self { file, path: path.clone(), recent: HashMap::new(), newest: i64::MIN, count: 0 };
+        let recent = HashMap::new();
+        let mut feed = Self { file, path: path.clone(), recent, newest: i64::MIN, count: 0, forgotten, _alone: alone };
         let mut input = BufReader::new(File::open(&path).map_err(failed)?);
-        let (mut line, mut end) = (String::new(), 0);
+        let (mut line, mut end) = (Vec::new(), 0);
         loop {
             line.clear();
-            let length = input.read_line(&mut line).map_err(failed)?;
-            if length == 0 || !line.ends_with('\n') {
+            // Bytes, since a crash may have cut a letter in two.
+            let length = input.read_until(b'\n', &mut line).map_err(failed)?;
+            if !line.ends_with(b"\n") {
                 break;
             }
-            let question: Question = serde_json::from_str(&line).map_err(|error| SourceError::Broken {
+            let question: Question = serde_json::from_slice(&line).map_err(|error| SourceError::Broken {
                 file: shown(&path),
                 place: format!("in line {}", feed.count + 1),
                 message: format!("{error}; remove the file, and questions are fetched anew"),
@@ -60,7 +68,7 @@ impl Feed {
         let mut lines = Vec::new();
         let mut new = 0;
         for question in questions {
-            if self.recent.contains_key(&question.id) {
+            if self.recent.contains_key(&question.id) || is_one_of(question.author.as_ref(), &self.forgotten) {
                 continue;
             }
             serde_json::to_writer(&mut lines, &question).expect("a question has no maps with odd keys");
@@ -104,6 +112,41 @@ impl Feed {
     }
 }
 
+/// Takes away what those in `forgotten` (numbers and shown names) asked; how many questions that were. Those behind move up.
+pub fn forget_authors(folder: &Path, forgotten: &BTreeSet<String>) -> Result<usize, SourceError> {
+    let _alone = alone(folder)?;
+    let (path, mut reader, mut gone) = (folder.join(FILE), FeedReader::new(folder), 0);
+    write_file(&path, |file| {
+        let mut kept = BufWriter::new(file);
+        for position in 0.. {
+            let Some(question) = reader.at(position)? else { break };
+            if is_one_of(question.author.as_ref(), forgotten) {
+                gone += 1;
+                continue;
+            }
+            serde_json::to_writer(&mut kept, &question)?;
+            kept.write_all(b"\n")?;
+        }
+        Ok(kept.flush()?)
+    })
+    .map_err(|cause: anyhow::Error| match cause.downcast::<SourceError>() {
+        Ok(error) => error,
+        Err(cause) => SourceError::Read { file: shown(&path), cause: std::io::Error::other(cause) },
+    })?;
+    Ok(gone)
+}
+
+/// The right to write in the feed's folder, until it is dropped.
+fn alone(folder: &Path) -> Result<File, SourceError> {
+    let failed = |cause| SourceError::Read { file: shown(folder), cause };
+    let file = File::open(folder).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(SourceError::InUse(shown(folder))),
+        Err(TryLockError::Error(cause)) => Err(failed(cause)),
+    }
+}
+
 /// The reading end: any position, while another appends.
 pub struct FeedReader {
     path: PathBuf,
@@ -132,19 +175,19 @@ impl FeedReader {
             (self.input, self.at) = (Some(BufReader::new(File::open(&path).map_err(failed)?)), 0);
         }
         let input = self.input.as_mut().expect("just opened");
-        let mut line = String::new();
+        let mut line = Vec::new();
         loop {
             line.clear();
             let start = input.stream_position().map_err(failed)?;
-            input.by_ref().take(64 << 20).read_line(&mut line).map_err(failed)?;
-            if !line.ends_with('\n') {
+            input.by_ref().take(64 << 20).read_until(b'\n', &mut line).map_err(failed)?;
+            if !line.ends_with(b"\n") {
                 // Not written to its end: look again from its beginning.
                 input.seek(SeekFrom::Start(start)).map_err(failed)?;
                 return Ok(None);
             }
             self.at += 1;
             if self.at == position + 1 {
-                let question = serde_json::from_str(&line).map_err(|error| SourceError::Broken {
+                let question = serde_json::from_slice(&line).map_err(|error| SourceError::Broken {
                     file: shown(&path),
                     place: format!("in line {}", self.at),
                     message: error.to_string(),

@@ -58,9 +58,9 @@ impl Manners {
     /// It was answered well.
     pub(super) fn answered(&mut self, now: i64, backoff: Option<u64>, quota: Option<u64>, limits: Limits) {
         self.errors = 0;
-        // A second more than asked for, since clocks differ.
-        let wish = backoff.map_or(0, |seconds| now + (seconds as i64 + 1) * SECOND);
-        self.not_before = self.not_before.max(wish);
+        if let Some(seconds) = backoff {
+            self.throttled(now, seconds);
+        }
         self.heed_quota(now, quota, limits);
     }
 
@@ -73,7 +73,7 @@ impl Manners {
         }
     }
 
-    /// The API named a time.
+    /// The API named a time. A second more is kept, since clocks differ.
     pub(super) fn throttled(&mut self, now: i64, seconds: u64) {
         let seconds = i64::try_from(seconds).unwrap_or(i64::MAX / 10_000).min(30 * 24 * 3600);
         self.not_before = self.not_before.max(now + (seconds + 1) * SECOND);

@@ -17,7 +17,7 @@ pub(crate) mod server;
 mod tests;
 mod web;
 
-pub use feed::{Feed, FeedReader};
+pub use feed::{Feed, FeedReader, forget_authors};
 pub use metric::*;
 pub use poller::{Halt, Poller, Polling};
 pub use polls::Polls;

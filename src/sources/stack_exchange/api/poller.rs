@@ -3,6 +3,7 @@
 //! Invariant: questions are walked in the order in which they were asked, from a day before the newest one on disk, so that
 //! nothing is lost where two fell into one second or one came late; what is on disk already is left out by its id.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -37,6 +38,8 @@ pub struct Polling {
     pub key: Option<String>,
     /// Only questions with one of these tags; all without any.
     pub tags: Vec<String>,
+    /// Whose questions are left out: numbers and shown names.
+    pub forgotten: BTreeSet<String>,
     /// Where to begin when nothing was fetched yet, in milliseconds since the Unix epoch; `None` is when it is first opened.
     pub from: Option<i64>,
     /// Seconds between two rounds, at least a minute.
@@ -86,7 +89,7 @@ pub enum Round {
 impl<T: Transport, C: Clock> Poller<T, C> {
     /// A poller that keeps its questions in `folder`.
     pub fn open(folder: &Path, polling: Polling, transport: T, clock: C) -> Result<Self, SourceError> {
-        let feed = Feed::open(folder)?;
+        let feed = Feed::open(folder, polling.forgotten.clone())?;
         let manners_path = folder.join(MANNERS);
         // A file that is not there or not whole costs nothing but a pause.
         let manners = fs::read(&manners_path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
@@ -238,7 +241,9 @@ impl<T: Transport, C: Clock> Poller<T, C> {
         if let Some(key) = key {
             query.append_pair("key", key);
         }
-        format!("/questions?{}", query.finish())
+        // There one of the tags is enough; '/questions' wants all of them.
+        let what = if tags.is_empty() { "questions" } else { "search/advanced" };
+        format!("/{what}?{}", query.finish())
     }
 
     /// Kept so that a restart does not make the poller rude; losing it costs nothing else.

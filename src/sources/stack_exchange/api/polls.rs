@@ -12,6 +12,7 @@ use super::{Clock, Halt, Poller, Polling, Told, Web};
 use crate::bell::Bell;
 use crate::clock;
 use crate::config::{Source, SourceKind};
+use crate::corpus;
 use crate::notes::Notes;
 use crate::sources::stack_exchange::date;
 use crate::sources::{SourceError, feed, shown};
@@ -50,6 +51,7 @@ impl Polls {
             terms: source.terms.clone(),
             key: key(source)?,
             tags: source.tags.clone(),
+            forgotten: corpus::forgotten(&source.data.join(corpus::FOLDER), &source.site)?,
             from: date::parse(&source.from),
             every_s: source.every_s,
             rate: source.requests_per_s,

@@ -91,6 +91,7 @@ fn without_a_date_it_begins_when_it_was_first_started_whatever_happens_before_th
         terms: "own-site".into(),
         key: None,
         tags: Vec::new(),
+        forgotten: Default::default(),
         from: None,
         every_s: 300,
         rate: 1.0,

@@ -116,6 +116,15 @@ impl Site {
         }
         let mut found: Vec<_> =
             state.questions.iter().copied().filter(|(at, _)| *at >= from && *at * 1000 <= now).collect();
+        if let Some(tagged) = query.get("tagged") {
+            let wanted: Vec<&str> = tagged.split(';').collect();
+            let has = |id: u64| move |wanted: &&str| *wanted == "tag" || *wanted == tag(id);
+            // As the real one: '/search/advanced' wants one of them, '/questions' all.
+            found.retain(|(_, id)| match path.starts_with("/search/advanced?") {
+                true => wanted.iter().any(has(*id)),
+                false => wanted.iter().all(has(*id)),
+            });
+        }
         found.sort_unstable();
         let (start, size) = (((page - 1) * size) as usize, size as usize);
         let items: Vec<Value> = found.iter().skip(start).take(size).map(item).collect();
@@ -143,12 +152,23 @@ fn item((at, id): &(i64, u64)) -> Value {
         "question_id": id,
         "creation_date": at,
         "title": format!("title {id}"),
-        "body": format!("<p>body {id}</p>"),
-        "tags": ["tag"],
+        "body": format!("<p>body {id}, schön</p>"),
+        "tags": ["tag", tag(*id)],
         "link": format!("https://site.example/questions/{id}"),
         "content_license": "CC BY-SA 4.0",
-        "owner": {"display_name": "Ana", "link": "https://site.example/users/1"},
+        "owner": owner(*id),
     })
+}
+
+/// Each third question has this tag.
+fn tag(id: u64) -> String {
+    format!("t{}", id % 3)
+}
+
+/// Who asks: Ben every fourth question, Ana the others.
+fn owner(id: u64) -> Value {
+    let (name, number) = if id % 4 == 3 { ("Ben", 2) } else { ("Ana", 1) };
+    json!({"display_name": name, "link": format!("https://site.example/users/{number}")})
 }
 
 impl Transport for Arc<Site> {

@@ -23,6 +23,7 @@ fn polling() -> Polling {
         terms: "own-site".into(),
         key: None,
         tags: vec![],
+        forgotten: BTreeSet::new(),
         from: Some(START_S * 1000),
         every_s: 300,
         rate: 1.0,
@@ -147,7 +148,10 @@ fn a_line_that_a_crash_cut_off_is_fetched_again() {
     poller(folder.path(), &site).round(&mut |_| {}).unwrap();
     let file = folder.path().join("questions.jsonl");
     let bytes = std::fs::read(&file).unwrap();
-    std::fs::write(&file, &bytes[..bytes.len() - 7]).unwrap();
+    // Also in the middle of a letter of several bytes: the last one of the file.
+    let letter = bytes.windows(2).rposition(|two| two == "ö".as_bytes()).unwrap();
+    assert!(bytes[letter..].iter().filter(|byte| **byte == b'\n').count() == 1, "it stands in the last line");
+    std::fs::write(&file, &bytes[..=letter]).unwrap();
     assert_eq!(ids(folder.path()).len(), 19);
     assert_eq!(poller(folder.path(), &site).round(&mut |_| {}).unwrap(), Round::Whole(1));
     assert_eq!(ids(folder.path()), (0..20).collect::<Vec<_>>());
@@ -168,6 +172,49 @@ fn a_reader_waits_for_what_has_not_come_and_finds_any_position_again() {
     poller.round(&mut |_| {}).unwrap();
     assert_eq!(reader.at(1).unwrap().map(|question| question.id), Some("site.example/8".into()));
     assert_eq!(reader.at(0).unwrap().map(|question| question.id), Some("site.example/7".into()));
+}
+
+#[test]
+fn an_author_who_is_forgotten_stays_so_and_only_while_nobody_else_writes() {
+    let (folder, site) = (TempDir::new().unwrap(), Site::new((START_S + DAY_S) * 1000));
+    (0..8).for_each(|n| site.ask(START_S + n, [n as u64]));
+    let mut running = poller(folder.path(), &site);
+    running.round(&mut |_| {}).unwrap();
+    // By the shown name, or by the number of the same.
+    let [ben, two] = ["Ben", "2"].map(|who| BTreeSet::from([who.to_owned()]));
+    let refused = forget_authors(folder.path(), &ben).unwrap_err().to_string();
+    assert!(refused.contains("a daemon is writing to") && refused.contains("stop it first"), "{refused}");
+    drop(running);
+    assert_eq!(forget_authors(folder.path(), &ben).unwrap(), 2);
+    assert_eq!(ids(folder.path()), [0, 1, 2, 4, 5, 6]);
+    assert_eq!(forget_authors(folder.path(), &two).unwrap(), 0);
+    // The last day is asked for again with each round: theirs are still on the site.
+    site.ask(START_S + 9, [11, 12]);
+    site.now.fetch_add(100_000, Ordering::Relaxed);
+    let polling = Polling { forgotten: two, ..polling() };
+    let mut again = Poller::open(folder.path(), polling, site.clone(), site.clone()).unwrap();
+    assert_eq!(again.round(&mut |_| {}).unwrap(), Round::Whole(1));
+    assert_eq!(ids(folder.path()), [0, 1, 2, 4, 5, 6, 12]);
+}
+
+#[test]
+fn two_never_write_one_feed() {
+    let folder = TempDir::new().unwrap();
+    let open = || Feed::open(folder.path(), BTreeSet::new());
+    let first = open().unwrap();
+    assert!(matches!(open(), Err(crate::sources::SourceError::InUse(_))));
+    drop(first);
+    open().unwrap();
+}
+
+#[test]
+fn a_question_with_any_of_the_wanted_tags_comes() {
+    let (folder, site) = (TempDir::new().unwrap(), Site::new((START_S + DAY_S) * 1000));
+    (0..9).for_each(|n| site.ask(START_S + n, [n as u64]));
+    let polling = Polling { tags: vec!["t0".into(), "t1".into()], ..polling() };
+    let mut poller = Poller::open(folder.path(), polling, site.clone(), site.clone()).unwrap();
+    poller.round(&mut |_| {}).unwrap();
+    assert_eq!(ids(folder.path()), [0, 1, 3, 4, 6, 7]);
 }
 
 proptest! {
