@@ -140,11 +140,15 @@ pub(super) fn run(global: &Global, flags: Flags) -> Outcome {
         println!("{all}");
         return Ok(());
     }
-    show(&evaluation);
+    // Where a reward model judges, what the taste says is no figure that anybody asked for.
+    let by_taste = flags.judge == "gold";
+    show(&evaluation, by_taste);
     if let (Some(compared), Some(difference)) = (&compared, difference) {
         println!();
-        show(compared);
-        println!("\ndifference {:+.3} ± {:.3}, question by question", difference.mean, difference.standard_error);
+        show(compared, by_taste);
+        if by_taste {
+            println!("\ndifference {:+.3} ± {:.3}, question by question", difference.mean, difference.standard_error);
+        }
     }
     println!("\n{}", report.markdown(None));
     if let Some(path) = &flags.report {
@@ -325,20 +329,21 @@ pub(super) fn held_out(config: &Config, limit: usize) -> Result<Vec<Question>, F
     Ok(questions)
 }
 
-fn show(evaluation: &Evaluation) {
+fn show(evaluation: &Evaluation, by_taste: bool) {
     let Evaluation { policy_version, questions, samples, gold, words, finished, examples, .. } = evaluation;
-    println!("policy {policy_version}: gold reward {:.3} ± {:.3}", gold.mean, gold.standard_error);
+    match by_taste {
+        true => println!("policy {policy_version}: gold reward {:.3} ± {:.3}", gold.mean, gold.standard_error),
+        false => println!("policy {policy_version}"),
+    }
     println!(
         "  {questions} held-out questions, {samples} answers each, {:.1} words, {:.0} % ended by themselves",
         words.mean,
         finished * 100.0
     );
     for example in examples {
-        println!(
-            "\n  Q  {}\n  A  {}\n     gold {:.2}",
-            example.question,
-            example.answer.trim().replace('\n', "\n     "),
-            example.gold
-        );
+        println!("\n  Q  {}\n  A  {}", example.question, example.answer.trim().replace('\n', "\n     "));
+        if by_taste {
+            println!("     gold {:.2}", example.gold);
+        }
     }
 }

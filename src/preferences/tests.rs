@@ -107,6 +107,17 @@ fn what_only_age_and_place_made_is_taken_out_of_the_score() {
     assert_eq!(Exposure::neutral().expected(&question).iter().map(|e| e.round()).collect::<Vec<_>>(), [6.0, 6.0]);
 }
 
+#[test]
+fn an_answer_keeps_its_place_where_those_before_it_are_left_out() {
+    let exposure = Exposure { place: std::array::from_fn(|place| 1.0 / (1.0 + place as f64)), ..Exposure::neutral() };
+    let whole = VotedQuestion::of_thread(&thread(1, "q", (0..4).map(|n| post(10 + n, n as i64, 3, "x")).collect()));
+    let mut fewer = whole.clone();
+    fewer.answers.drain(..2);
+    let (whole, fewer) = (exposure.expected(&whole), exposure.expected(&fewer));
+    // How popular the question is is another matter, and the same for both.
+    assert!((whole[3] / whole[2] - fewer[1] / fewer[0]).abs() < 1e-12 && fewer[1] < fewer[0], "{whole:?} {fewer:?}");
+}
+
 const HALF: Shares = Shares { held_out: 0.5, held_back: 0.0 };
 
 /// Ids of threads of the wanted part of the split.
