@@ -320,3 +320,37 @@ impl Phase for RewardPhase {
         self.learner.state()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::phases::tests::config;
+    use crate::speaker::Which;
+
+    #[test]
+    fn votes_are_learned_the_right_way_round_and_each_baseline_is_told_under_its_name() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let config = config(&folder, &[("reward.head_learning_rate", "3e-2")]);
+        let corpora = crate::cli::corpora::chosen(&config.data.dir, &[]).unwrap();
+        let speaker = Speaker::load(&config, &Which::Base).unwrap();
+        let mut phase = RewardPhase::new(&config, &corpora, &speaker, Split::Train).unwrap();
+        (0..60).for_each(|step| drop(phase.step(step, &Bell::default()).unwrap()));
+        let tally = |voted: &Voted| {
+            let scores = phase.learner.score(&voted.answers).unwrap();
+            voted.votes.right(&voted.pairs, |place| scores[place].score)
+        };
+        let learned = Accuracy::of(&phase.train.iter().map(tally).collect::<Vec<_>>());
+        assert!(learned.share > 0.6, "{learned:?}");
+        let look = phase.look(&Bell::default()).unwrap().unwrap().figures;
+        let of = |right: fn(&Voted) -> crate::preferences::accuracy::Tally| {
+            Accuracy::of(&phase.held_out.iter().map(right).collect::<Vec<_>>()).share
+        };
+        let longer = of(|voted| voted.votes.longer_is_right(&voted.pairs));
+        let older = of(|voted| voted.votes.older_is_right(&voted.pairs));
+        assert!(longer != older, "they can be told apart");
+        assert_eq!(
+            (look["accuracy_of_the_longer"].as_f64(), look["accuracy_of_the_older"].as_f64()),
+            (Some(longer), Some(older))
+        );
+    }
+}

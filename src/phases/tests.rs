@@ -23,7 +23,7 @@ use crate::sources::{Split, split};
 use crate::speaker::Which;
 
 /// A data directory with the sample brought in and a tiny model, and a configuration for both.
-fn config(folder: &TempDir, more: &[(&str, &str)]) -> Config {
+pub(super) fn config(folder: &TempDir, more: &[(&str, &str)]) -> Config {
     let model = folder.path().join("tiny");
     if !model.exists() {
         let tiny = tiny_model(7);
