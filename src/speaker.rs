@@ -6,12 +6,12 @@
 use std::path::{Path, PathBuf};
 
 use tch::{Cuda, Device, Tensor};
-use understudy_actors::daemon::digest_of;
 use understudy_checkpoints::checkpoint::{self, Checkpoint};
 use understudy_learning::stages::Question;
 use understudy_model::weights::tensors_from_bytes;
 use understudy_model::{
     Branch, Engine, EngineConfig, Event, LoadedModel, Message, Output, Request, SamplingParams, TextCodec, Trunk,
+    digest_of,
 };
 
 use crate::config::{Config, DeviceChoice, Generation, OnSwap};

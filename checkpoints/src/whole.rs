@@ -3,7 +3,7 @@
 //! Invariant: at every instant the old content stands under the name or the new one, never a part of either; when a function
 //! returns, the disk has it. What a crash left beside the name is removed by the next replacement.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -32,10 +32,7 @@ pub fn write_file<T, E: From<io::Error>>(path: &Path, write: impl FnOnce(&mut Fi
 fn put<T, E: From<io::Error>>(path: &Path, mode: u32, write: impl FnOnce(&mut File) -> Result<T, E>) -> Result<T, E> {
     let beside = beside(path)?;
     // What a crash left may have another mode. A folder is somebody else's.
-    match fs::remove_file(&beside) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        removed => removed?,
-    }
+    absent_or(fs::remove_file(&beside))?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
     let written = write(&mut file).and_then(|written| {
         file.sync_all()?;
@@ -62,10 +59,23 @@ pub fn replace_folder(work: &Path, target: &Path) -> io::Result<()> {
 
 /// Removes a file, or a folder with all that is in it; nothing is there afterwards, whether or not there was before.
 pub fn remove(path: &Path) -> io::Result<()> {
-    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    absent_or(if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) })
+}
+
+fn absent_or(removed: io::Result<()>) -> io::Result<()> {
     match removed {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         done => done,
+    }
+}
+
+/// The sole right to change what is in a folder, until it is dropped; `None` where another has it.
+pub fn alone(folder: &Path) -> io::Result<Option<File>> {
+    let open = File::open(folder)?;
+    match open.try_lock() {
+        Ok(()) => Ok(Some(open)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(cause)) => Err(cause),
     }
 }
 

@@ -4,7 +4,9 @@
 
 use tch::{Device, Kind, Tensor, no_grad};
 
+use crate::branch::Branch;
 use crate::hash::mixed;
+use crate::trunk::Trunk;
 
 /// Numbers of each tensor that are looked at.
 const LOOKED_AT: i64 = 64;
@@ -21,6 +23,11 @@ pub fn digest<'a>(tensors: impl IntoIterator<Item = &'a (String, Tensor)>) -> St
         }
     }
     format!("{:016x}", mixed(bytes))
+}
+
+/// Names a model in two parts.
+pub fn digest_of(trunk: &Trunk, branch: &Branch) -> String {
+    digest(trunk.tensors().iter().chain(&branch.tensors()))
 }
 
 fn spread_over(tensor: &Tensor) -> Vec<f32> {

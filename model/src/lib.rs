@@ -23,7 +23,7 @@ pub mod weights;
 
 pub use branch::Branch;
 pub use config::{Activation, Family, ModelConfig, Rope, RopeScaling};
-pub use digest::digest;
+pub use digest::{digest, digest_of};
 pub use error::ModelError;
 pub use generate::{Engine, EngineConfig, EngineError, Event, Finish, OnSwap, Output, Request, SamplingParams};
 pub use heads::{HeadInit, ScalarBranch, ScalarHead};
@@ -32,5 +32,6 @@ pub use text::{Message, TextCodec, TextStream};
 pub use transformer::build;
 pub use trunk::{Trunk, trunk_states};
 pub use weights::{
-    ExportParts, GenerationDefaults, LoadedModel, ModelCard, Weights, export, load, load_text, load_weights,
+    ExportParts, GenerationDefaults, LoadedModel, ModelCard, Weights, check_vacant, export, load, load_text,
+    load_weights,
 };

@@ -110,9 +110,10 @@ fn forget(data: &Path, source: &str, author: &str) -> Result<Forgotten, Failure>
     // A name that is neither gets the corpus' error, which says what there is to do.
     if corpora.join(source).exists() || !fetched.exists() {
         (_, gone) = corpus::forget_author(&corpora, source, author).map_err(failed)?;
+    } else {
+        corpus::remember_to_forget(&corpora, source, author).map_err(failed)?;
     }
     if fetched.exists() {
-        corpus::remember_to_forget(&corpora, source, author).map_err(failed)?;
         let forgotten = corpus::forgotten(&corpora, source).map_err(failed)?;
         let questions = api::forget_authors(&fetched, &forgotten).map_err(|error| match error {
             SourceError::InUse(_) => Failure::NotReady(error.to_string()),

@@ -4,14 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
-use understudy_model::ModelError;
+use understudy_model::check_vacant;
 
-use super::{Failure, Global, Outcome, which};
+use super::{Failure, Global, Outcome, corpora, which};
 use crate::config::{self, Config, SourceKind};
-use crate::corpus;
 use crate::phases::credit::Credits;
 use crate::phases::folder::{About, Source, write_model};
-use crate::sources::{self, Split, split};
+use crate::sources::{self, SourceError, Split, split};
 use crate::speaker::Speaker;
 
 /// Flags of `export`.
@@ -36,9 +35,7 @@ pub(super) fn run(global: &Global, flags: Flags) -> Outcome {
     let config = global.load()?.config;
     crate::telemetry::start_logs(&config.log);
     let target = flags.target;
-    if std::fs::read_dir(&target).is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(Failure::Failed(ModelError::TargetNotEmpty { path: target }.into()));
-    }
+    check_vacant(&target).map_err(|error| Failure::Failed(error.into()))?;
     let mut speaker = Speaker::load(&config, &which(&flags.checkpoint))?;
     let (about, credits) = papers(&config, &speaker)?;
     let (policy, version) = (speaker.branch.parameters(), speaker.version);
@@ -55,7 +52,7 @@ pub(super) fn run(global: &Global, flags: Flags) -> Outcome {
 
 /// What the model that speaks comes from, and whom it owes to: all that the model it began as names, and, where it has learned
 /// since, what the reward model began with and every training question that the source may have asked.
-fn papers(config: &Config, speaker: &Speaker) -> anyhow::Result<(About, Credits)> {
+fn papers(config: &Config, speaker: &Speaker) -> Result<(About, Credits), Failure> {
     let mut credits = Credits::of_model(&config.model.path)?;
     let about = About::as_read(speaker, &config.model.path);
     if speaker.version == 0 {
@@ -68,9 +65,10 @@ fn papers(config: &Config, speaker: &Speaker) -> anyhow::Result<(About, Credits)
         began_with = About::read(start).unwrap_or_default().corpora;
     }
     // Built-in questions are the program's own.
-    let asked = if source.kind == SourceKind::Sample { None } else { sources::open(source)? };
+    let failed = |error: SourceError| Failure::Failed(error.into());
+    let asked = if source.kind == SourceKind::Sample { None } else { sources::open(source).map_err(failed)? };
     for question in asked.into_iter().flatten() {
-        let question = question?;
+        let question = question.map_err(failed)?;
         if split::of(&question.id, source.shares()) == Split::Train {
             credits.ask(&question);
         }
@@ -81,16 +79,14 @@ fn papers(config: &Config, speaker: &Speaker) -> anyhow::Result<(About, Credits)
 }
 
 /// The configured source, as a card names it.
-fn named(source: &config::Source) -> anyhow::Result<Vec<Source>> {
+fn named(source: &config::Source) -> Result<Vec<Source>, Failure> {
     let one = |name: String| vec![Source { name, terms: source.terms.clone(), sha256: String::new() }];
     Ok(match source.kind {
         SourceKind::None | SourceKind::Sample => Vec::new(),
         SourceKind::Api => one(source.site.clone()),
         SourceKind::Jsonl | SourceKind::StackExchange => one(source.path.display().to_string()),
         SourceKind::Corpus | SourceKind::Replay => {
-            let wanted = |name: &String| source.corpora.is_empty() || source.corpora.contains(name);
-            let all = corpus::list(&source.data.join(corpus::FOLDER))?;
-            all.iter().filter(|corpus| wanted(&corpus.manifest().source)).map(Source::of).collect()
+            corpora::chosen(&source.data, &source.corpora)?.iter().map(Source::of).collect()
         }
     })
 }

@@ -4,13 +4,13 @@
 //! the old corpus or the new one, whole.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use understudy_checkpoints::whole::replace_file;
+use understudy_checkpoints::whole::{self, replace_file};
 use understudy_learning::stages::Author;
 
 use super::{Builder, Corpus, CorpusError, Manifest, Thread, check_name, io};
@@ -99,15 +99,9 @@ fn remember(corpora: &Path, source: &str, who: &str) -> Result<(), CorpusError> 
 
 /// The right to change what is in the folder of corpora, until it is dropped.
 pub(super) fn alone(corpora: &Path) -> Result<File, CorpusError> {
-    let folder = File::open(corpora).map_err(io("open", corpora))?;
-    match folder.try_lock() {
-        Ok(()) => Ok(folder),
-        Err(TryLockError::WouldBlock) => Err(CorpusError::Refused(format!(
-            "another process is changing what is in '{}'; wait for it, or end it",
-            corpora.display()
-        ))),
-        Err(TryLockError::Error(cause)) => Err(io("lock", corpora)(cause)),
-    }
+    let shown = corpora.display();
+    let busy = || format!("another process is changing what is in '{shown}'; wait for it, or end it");
+    whole::alone(corpora).map_err(io("lock", corpora))?.ok_or_else(|| CorpusError::Refused(busy()))
 }
 
 /// Takes away what `who` (a user's number or shown name) wrote in `source`, for good.

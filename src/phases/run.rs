@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use indicatif::{HumanDuration, ProgressBar};
-use rustix::fs::{FlockOperation, flock};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
+use understudy_checkpoints::whole;
 use understudy_learning::LearnerState;
 
 use super::saved::{self, BestLook, Position, Saved};
@@ -237,13 +237,10 @@ pub const CURVE: &str = "curve.jsonl";
 
 /// One process at a time.
 fn lock(work: &Path) -> Result<File, Failure> {
-    let path = work.join("lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = file.with_context(|| format!("cannot open '{}'", path.display()))?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+    let held = whole::alone(work).with_context(|| format!("cannot lock '{}'", work.display()))?;
+    held.ok_or_else(|| {
         Failure::NotReady(format!("another process learns in '{}'; wait for it, or end it", work.display()))
-    })?;
-    Ok(file)
+    })
 }
 
 fn clear(work: &Path) -> Result<(), Failure> {

@@ -35,10 +35,10 @@ pub fn open(source: &Source) -> Result<Option<Questions>, SourceError> {
         SourceKind::Sample => Box::new(sample::questions()?),
         SourceKind::Jsonl => {
             // All of it before the first is asked. A line that cannot be read is told when its turn comes.
-            let mut all = jsonl::Reader::open(&source.path)?.flatten();
-            all.try_for_each(|one| {
-                clause::allowed_all([(one.url.as_deref(), one.asked_at)], source.may_train, MAY_TRAIN)
-            })?;
+            if !source.may_train {
+                let mut all = jsonl::Reader::open(&source.path)?.flatten();
+                all.try_for_each(|one| clause::allowed_all([(one.url.as_deref(), one.asked_at)], false, MAY_TRAIN))?;
+            }
             Box::new(jsonl::Reader::open(&source.path)?)
         }
         SourceKind::StackExchange => {

@@ -40,7 +40,7 @@ use crate::supervision::Verdict;
 
 pub use config::{DaemonConfig, Threads};
 pub use handle::{ActorStatus, ChatRequest, ChatStream, DaemonHandle, DaemonStatus, LinkStatus};
-pub use parts::{BaseModel, DaemonParts, digest_of};
+pub use parts::{BaseModel, DaemonParts};
 pub use resume::ResumeReport;
 pub use start::Daemon;
 

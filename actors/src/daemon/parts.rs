@@ -10,7 +10,7 @@ use understudy_checkpoints::Store;
 use understudy_learning::LearnerState;
 use understudy_model::generate::{Engine, EngineConfig};
 use understudy_model::weights::LoadedModel;
-use understudy_model::{Branch, ModelError, TextCodec, Trunk, build, digest};
+use understudy_model::{Branch, ModelError, TextCodec, Trunk, build, digest_of};
 
 use crate::annotator::{Rater, RatersClock};
 use crate::failpoint::Failpoints;
@@ -29,11 +29,6 @@ pub struct BaseModel {
     pub digest: String,
     device: Device,
     parts: Arc<Mutex<(Trunk, Branch)>>,
-}
-
-/// The name of a model in two parts.
-pub fn digest_of(trunk: &Trunk, branch: &Branch) -> String {
-    digest(trunk.tensors().iter().chain(&branch.tensors()))
 }
 
 impl BaseModel {

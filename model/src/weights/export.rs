@@ -47,14 +47,7 @@ pub struct ExportParts<'a> {
 
 /// Writes `parts` to the new folder `target`; one that exists must be empty.
 pub fn export(target: &Path, parts: ExportParts) -> Result<(), ModelError> {
-    let occupied = match fs::read_dir(target) {
-        Ok(mut entries) => entries.next().is_some(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
-        Err(error) => return Err(ModelError::io("write", target)(error)),
-    };
-    if occupied {
-        return Err(ModelError::TargetNotEmpty { path: target.to_path_buf() });
-    }
+    check_vacant(target)?;
     let name = target.file_name().ok_or_else(|| {
         ModelError::Invalid(format!("'{}' is no name for a new folder: name one to export to", target.display()))
     })?;
@@ -75,6 +68,19 @@ pub fn export(target: &Path, parts: ExportParts) -> Result<(), ModelError> {
         let _ = fs::remove_dir_all(&temporary);
     }
     written
+}
+
+/// Whether nothing stands in the folder `target`, which need not be there.
+pub fn check_vacant(target: &Path) -> Result<(), ModelError> {
+    let occupied = match fs::read_dir(target) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+        Err(error) => return Err(ModelError::io("write", target)(error)),
+    };
+    match occupied {
+        true => Err(ModelError::TargetNotEmpty { path: target.to_path_buf() }),
+        false => Ok(()),
+    }
 }
 
 fn write_all(folder: &Path, parts: ExportParts) -> Result<(), ModelError> {

@@ -24,7 +24,7 @@ use crate::config::ModelConfig;
 use crate::error::ModelError;
 use crate::text::TextCodec;
 pub use defaults::GenerationDefaults;
-pub use export::{ExportParts, ModelCard, export};
+pub use export::{ExportParts, ModelCard, check_vacant, export};
 pub use safetensors::{tensors_from_bytes, tensors_to_bytes};
 
 /// A model as it stands on disk, ready to be built.

@@ -4,11 +4,11 @@
 //! the file is the place in the stream, so that there is no other state that could disagree with it. One writes at a time.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use understudy_checkpoints::whole::write_file;
+use understudy_checkpoints::whole::{self, write_file};
 use understudy_learning::stages::Question;
 
 use crate::corpus::is_one_of;
@@ -138,13 +138,8 @@ pub fn forget_authors(folder: &Path, forgotten: &BTreeSet<String>) -> Result<usi
 
 /// The right to write in the feed's folder, until it is dropped.
 fn alone(folder: &Path) -> Result<File, SourceError> {
-    let failed = |cause| SourceError::Read { file: shown(folder), cause };
-    let file = File::open(folder).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(SourceError::InUse(shown(folder))),
-        Err(TryLockError::Error(cause)) => Err(failed(cause)),
-    }
+    let held = whole::alone(folder).map_err(|cause| SourceError::Read { file: shown(folder), cause })?;
+    held.ok_or_else(|| SourceError::InUse(shown(folder)))
 }
 
 /// The reading end: any position, while another appends.
